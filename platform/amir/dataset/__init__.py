@@ -1,0 +1,1 @@
+"""Scanner files to shards, shards to batches."""

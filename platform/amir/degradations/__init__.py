@@ -1,0 +1,1 @@
+"""How good scans become bad ones: fewer k-space lines, fewer photons, fewer counts."""

@@ -1,0 +1,1 @@
+"""Scores of test slices, the paper's tables, and pictures."""

@@ -1,0 +1,1 @@
+"""Scans and the files they live in (DICOM, NIfTI)."""

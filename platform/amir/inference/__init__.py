@@ -1,0 +1,1 @@
+"""The one restoration path that validation, evaluation, batch jobs and serving share."""

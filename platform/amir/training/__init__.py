@@ -1,0 +1,1 @@
+"""Optimizer, step, loop, and their wiring to Ray Train."""
