@@ -1,18 +1,106 @@
-"""What tests share: where the reference numbers lie."""
+"""What tests share: reference numbers, real scans, one Ray; and a line on what did not run."""
 
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+RAY_TIMEOUT_SECONDS = 300
+# Read by Ray when it is imported or started; left alone where the caller has set them.
+RAY_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_DATA_USE_DATASOURCE_V2": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+# Debian keeps servers out of an ordinary user's PATH.
+SERVER_FOLDERS = [Path("/usr/sbin"), *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+    parser.addoption(
+        "--require-system",
+        action="store_true",
+        help="a missing program that a test marked system needs is a failure, not a skip",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, SERVER_FOLDERS)])
+    # Inherited by Ray's workers and by every command a test starts: amir, and serve and tune.
+    paths = [str(ROOT / "platform"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "ray_cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker("ray")
+        if item.get_closest_marker("ray"):
+            limit_ray_test(item)
+    if not config.getoption("--slow") and "slow" not in config.option.markexpr:
+        deselect_slow_tests(config, items)
+
+
+def limit_ray_test(item: pytest.Item) -> None:
+    """A Ray call that hangs ends the whole run: a signal would wait for Ray to return."""
+    stated = item.get_closest_marker("timeout")
+    seconds = stated.args[0] if stated and stated.args else RAY_TIMEOUT_SECONDS
+    item.add_marker(pytest.mark.timeout(seconds, method="thread"), append=False)
+
+
+def deselect_slow_tests(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    config.stash[SLOW_LEFT_OUT] = len(slow)
+
+
+SLOW_LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("system"):
+        if not mark.args:
+            raise pytest.UsageError(f'{item.nodeid}: name the program, as in system("dcmdump")')
+        missing = [program for program in mark.args if shutil.which(program) is None]
+        if missing:
+            answer = pytest.fail if item.config.getoption("--require-system") else pytest.skip
+            answer(f"needs {', '.join(missing)}: make system-packages")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    reasons = Counter(skip_reason(report) for report in terminalreporter.stats.get("skipped", []))
+    if slow := config.stash.get(SLOW_LEFT_OUT, 0):
+        reasons["slow: make test-all"] = slow
+    listed = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    terminalreporter.write_line(f"not run: {reasons.total()}{f' ({listed})' if listed else ''}")
+
+
+def skip_reason(report: pytest.TestReport) -> str:
+    """The reason alone, of the (file, line, "Skipped: reason") that pytest keeps."""
+    return str(report.longrepr[2]).removeprefix("Skipped: ")
 
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """Numbers made with the published codes; $AMIR_GOLDEN, else ../shared/golden beside the repository."""
+    """Numbers made with the published codes; $AMIR_GOLDEN, else ../shared/golden."""
     folder = Path(os.environ.get("AMIR_GOLDEN", ROOT.parent / "shared" / "golden"))
     if not folder.is_dir():
         pytest.skip("the reference numbers (golden folder) are not on this machine")
@@ -21,8 +109,31 @@ def golden() -> Path:
 
 @pytest.fixture(scope="session")
 def real_scans() -> Path:
-    """Real scans; $AMIR_REAL_SCANS, else ../shared/data beside the repository."""
+    """Real scans; $AMIR_REAL_SCANS, else ../shared/data."""
     folder = Path(os.environ.get("AMIR_REAL_SCANS", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip("the real scans are not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One local Ray, four logical CPUs, for the whole run; tests that ask for it are marked ray."""
+    import ray
+
+    # A socket's path may have about 107 bytes: pytest's own folders are too long for Ray's.
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        object_store_memory=500_000_000,
+        _temp_dir=folder,
+        # Ray does not quote this itself where a task has a runtime_env: in a folder with a space
+        # the worker would never start, and whoever waits for it would hang.
+        runtime_env={"py_executable": shlex.quote(sys.executable)},
+        logging_level="warning",
+    )
+    yield
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)

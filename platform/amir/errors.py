@@ -27,7 +27,8 @@ CODES = {
 class InputError(ValueError):
     """Wrong input or settings, found before anything was written.
 
-    code: one of `CODES`; jobs print it and HTTP answers carry it. The message names the thing, the value and the remedy.
+    code: one of `CODES`; jobs print it and HTTP answers carry it. The message names the thing, the
+    value and the remedy.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -35,5 +36,6 @@ class InputError(ValueError):
         self.code = code
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str]]:
-        # An exception crosses Ray's process boundary by pickle, which by default would pass the message alone.
+        # An exception crosses Ray's process boundary by pickle, which by default would pass the
+        # message alone.
         return type(self), (self.code, str(self))

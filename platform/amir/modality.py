@@ -1,4 +1,6 @@
-"""The three scanners and their intensities: physical ranges, units, planes, and the way to the network's 0..1 and back."""
+"""The three scanners and their intensities: physical ranges, units, planes, and the way to the
+network's 0..1 and back.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ Image = TypeVar("Image", bound=Any)  # a NumPy array or a torch tensor: both kno
 
 
 class Modality(StrEnum):
-    """Which scanner a scan comes from; the value is the spelling used in files, tables and metric names."""
+    """Which scanner a scan comes from; the value is the spelling used in files, tables and metric
+    names.
+    """
 
     MRI = "MRI"
     CT = "CT"
@@ -43,7 +47,8 @@ class IntensityRange:
         return self.clip(image * self.span + self.lower)
 
 
-# Paper, section 3.1, and the published code: 3071 HU, not the 3072 of the authors' later repositories.
+# Paper, section 3.1, and the published code: 3071 HU, not the 3072 of the authors' later
+# repositories.
 MODELLING_RANGES = {
     Modality.MRI: IntensityRange(0.0, 4095.0, "a.u."),
     Modality.CT: IntensityRange(-1024.0, 3071.0, "HU"),

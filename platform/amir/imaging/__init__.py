@@ -1,1 +1,20 @@
-"""Scans and the files they live in (DICOM, NIfTI)."""
+"""Scans and the files they live in: DICOM series and NIfTI volumes, in and out.
+
+Importing this loads neither pydicom nor nibabel; the first file of a kind does.
+"""
+
+from amir.imaging.derivation import Derivation
+from amir.imaging.files import read_scan, write_new_series, write_scan
+from amir.imaging.planes import SliceStack, from_plane, to_plane
+from amir.imaging.scan import Scan
+
+__all__ = [
+    "Derivation",
+    "Scan",
+    "SliceStack",
+    "from_plane",
+    "read_scan",
+    "to_plane",
+    "write_new_series",
+    "write_scan",
+]

@@ -1,0 +1,22 @@
+"""Scanner files to shards: python jobs/prepare_dataset.py --cohort cohort.csv --out data/mine."""
+
+from collections.abc import Sequence
+
+from amir import cluster
+from amir.command_line import settings_from
+from amir.config import PrepareSettings
+from amir.dataset.prepare import prepare, ray_map
+from amir.dataset.summary import summary
+from amir.job import Progress, run_job, say
+
+
+def main(arguments: Sequence[str]) -> None:
+    settings = settings_from(arguments, PrepareSettings)
+    cluster.connect()
+    manifest = prepare(settings, each=ray_map, report=Progress("prepared scans"))
+    say(summary(manifest))
+    say(f"dataset: {settings.out}\nnext: python jobs/train_all_in_one.py --data {settings.out}")
+
+
+if __name__ == "__main__":
+    run_job(main)

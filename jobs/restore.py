@@ -1,0 +1,21 @@
+"""A degraded scan to a restored one: python jobs/restore.py --model RUN --input scan.nii.gz --out restored.nii.gz."""
+
+from collections.abc import Sequence
+
+from amir.command_line import settings_from
+from amir.config import RestoreSettings
+from amir.inference.files import restore_file
+from amir.job import run_job, say
+
+
+def main(arguments: Sequence[str]) -> None:
+    settings = settings_from(arguments, RestoreSettings)
+    restoration = restore_file(settings)
+    voxels = restoration.scan.voxels.size
+    say(f"{settings.input} -> {settings.out} (research use only)")
+    say(f"model {restoration.model_digest[:12]}; {restoration.clipped} of {voxels} voxels outside")
+    say("the range of training were handed through unchanged")
+
+
+if __name__ == "__main__":
+    run_job(main)

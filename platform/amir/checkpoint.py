@@ -1,0 +1,208 @@
+"""A checkpoint folder: the network's weights, readable settings, scores, and the state that only
+resuming needs.
+
+weights.safetensors      the network alone
+settings.yaml            network, ranges, planes, intensity scale, dataset digest, code version
+scores.json              validation scores at this step
+training_state.*         optimizer, step and data position; never needed to restore
+digests.json             sha256 of each file, written last: a folder without it is no checkpoint
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amir import durable
+from amir.config import IntensityScale
+from amir.errors import InputError
+from amir.modality import MODELLING_RANGES, TRAINING_PLANES
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FORMAT = 1
+RESTORING = ("network", "ranges", "planes", "intensity")  # what decides the restored image
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose files have been checked against their digests."""
+
+    folder: Path
+    settings: dict[str, Any]
+    scores: dict[str, Any]
+
+    @cached_property
+    def digest(self) -> str:
+        """The model's digest, the one string that names it in logs, MLflow, DICOM UIDs and HTTP."""
+        return model_digest(durable.sha256(self.folder / "weights.safetensors"), self.settings)
+
+    @property
+    def step(self) -> int:
+        return int(self.settings["step"])
+
+    @property
+    def intensity(self) -> IntensityScale:
+        return IntensityScale.model_validate(self.settings["intensity"])
+
+    def network(self) -> nn.Module:
+        """The network with its weights, in evaluation mode on the CPU."""
+        from amir.models.registry import build_model
+
+        network = self.settings["network"]
+        model = build_model(network["name"], **network["settings"])
+        model.load_state_dict(self.weights())
+        return model.eval()
+
+    def weights(self) -> dict[str, Tensor]:
+        return _tensors(self.folder / "weights.safetensors")
+
+    def training_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Optimizer tensors, and the rest (step, hyperparameters) as plain values."""
+        path = self.folder / "training_state.json"
+        if not path.is_file():
+            raise InputError(
+                "invalid_checkpoint",
+                f"checkpoint {self.folder.name} holds no training state: it restores, but no run can "
+                "resume from it; start a new one with --init_from",
+            )
+        return _tensors(path.with_suffix(".safetensors")), json.loads(path.read_text())
+
+
+def describe(
+    network: str,
+    network_settings: Mapping[str, Any],
+    *,
+    intensity: IntensityScale,
+    dataset_digest: str,
+    code_version: str,
+    step: int,
+) -> dict[str, Any]:
+    """The content of settings.yaml: enough to rebuild the model, and to refuse what does not fit
+    it.
+    """
+    return {
+        "format": FORMAT,
+        "network": {"name": network, "settings": dict(network_settings)},
+        "ranges": {str(m): [r.lower, r.upper, r.unit] for m, r in MODELLING_RANGES.items()},
+        "planes": {str(m): plane for m, plane in TRAINING_PLANES.items()},
+        "intensity": intensity.model_dump(mode="json"),
+        "dataset_digest": dataset_digest,
+        "code_version": code_version,
+        "step": step,
+    }
+
+
+def model_digest(weights_sha256: str, settings: Mapping[str, Any]) -> str:
+    """sha256 over the weights' digest and the restoring part of the settings in canonical JSON."""
+    restoring = {name: settings[name] for name in RESTORING}
+    canonical = json.dumps(restoring, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{weights_sha256}\n{canonical}".encode()).hexdigest()
+
+
+def save(
+    folder: Path,
+    *,
+    weights: Mapping[str, Tensor],
+    settings: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    state: tuple[Mapping[str, Tensor], Mapping[str, Any]] | None = None,
+) -> Checkpoint:
+    """Write a checkpoint folder that is either whole or not there."""
+    import yaml
+    from safetensors.torch import save_file
+
+    with durable.new_folder(folder) as beside:
+        save_file(_storable(weights), beside / "weights.safetensors")
+        (beside / "settings.yaml").write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+        (beside / "scores.json").write_text(json.dumps(scores, indent=1))
+        if state is not None:
+            tensors, values = state
+            save_file(_storable(tensors), beside / "training_state.safetensors")
+            (beside / "training_state.json").write_text(json.dumps(values))
+        digests = {file.name: durable.sha256(file) for file in sorted(beside.iterdir())}
+        (beside / "digests.json").write_text(json.dumps(digests, indent=1))
+    return Checkpoint(folder, dict(settings), dict(scores))
+
+
+def load(folder: Path) -> Checkpoint:
+    """Read and verify a checkpoint folder; InputError("invalid_checkpoint") names what is wrong."""
+    import yaml
+
+    try:
+        digests = json.loads((folder / "digests.json").read_text())
+        for name in ("weights.safetensors", "settings.yaml", "scores.json"):
+            digests[name]
+        for name, digest in digests.items():
+            if durable.sha256(folder / name) != digest:
+                raise _damaged(folder, f"{name} has changed since it was written")
+        settings = yaml.safe_load((folder / "settings.yaml").read_text())
+        scores = json.loads((folder / "scores.json").read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise _damaged(folder, str(error)) from None
+    except KeyError as error:
+        raise _damaged(folder, f"{error.args[0]} is not in digests.json") from None
+    if settings["format"] > FORMAT:
+        raise InputError(
+            "invalid_checkpoint",
+            f"checkpoint {folder.name} has format {settings['format']}, this version reads up to "
+            f"{FORMAT}: update the platform",
+        )
+    _check_ranges(folder, settings)
+    return Checkpoint(folder, settings, scores)
+
+
+def latest(folder: Path) -> Checkpoint | None:
+    """The newest sound checkpoint of a run's checkpoints folder; damaged ones are passed over and
+    said.
+    """
+    for candidate in sorted(_steps(folder), reverse=True):
+        try:
+            return load(folder / str(candidate))
+        except InputError as error:
+            log.warning("passing over a damaged checkpoint: %s", error)
+    return None
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """Steps for which a run's checkpoints folder holds a complete checkpoint, ascending."""
+    return sorted(
+        step for step in _steps(folder) if (folder / str(step) / "digests.json").is_file()
+    )
+
+
+def _steps(folder: Path) -> list[int]:
+    return [int(f.name) for f in folder.iterdir() if f.name.isdigit()] if folder.is_dir() else []
+
+
+def _check_ranges(folder: Path, settings: Mapping[str, Any]) -> None:
+    ours = {str(m): [r.lower, r.upper, r.unit] for m, r in MODELLING_RANGES.items()}
+    for modality, theirs in settings["ranges"].items():
+        if ours.get(modality) != theirs:
+            raise InputError(
+                "invalid_checkpoint",
+                f"checkpoint {folder.name} was trained with {modality} range {theirs}, this version "
+                f"uses {ours.get(modality)}: its weights do not transfer",
+            )
+
+
+def _damaged(folder: Path, reason: str) -> InputError:
+    return InputError("invalid_checkpoint", f"{folder.name} is not a sound checkpoint: {reason}")
+
+
+def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(path))

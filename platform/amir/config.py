@@ -1,0 +1,284 @@
+"""Every setting of every job: typed, bounded, documented, and read from YAML and dotted options
+alike.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from amir.modality import Modality
+
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Settings never change once made, and a name that is not here is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class IntensityScale(Section):
+    """MR has no physical unit: how a scan's numbers are brought onto the network's 0..4095."""
+
+    scale: Literal["fixed", "percentile"] = "percentile"
+    """fixed: use the numbers as they are, as the paper does on IXI; percentile: scale each scan."""
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.9
+    """This percentile of the degraded scan's foreground is brought to the set point."""
+    set_point: Annotated[float, Field(gt=0, le=4095)] = 1500.0
+    """Where the percentile lands, in the paper's 0..4095."""
+
+
+class MRIDegradation(Section):
+    factor: Annotated[int, Field(ge=2, le=8)] = 4
+    """Keep the central 1/factor of k-space on either axis (paper: 4, which keeps 6.25 %)."""
+    noise: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of Rician noise as a fraction of the scan's maximum."""
+
+
+class CTDegradation(Section):
+    dose: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Fraction of the scan's photons that the degraded scan keeps."""
+    photons: PositiveFloat | None = None
+    """Incident photons per ray of the scan itself; null estimates them from its noise."""
+
+
+class PETDegradation(Section):
+    dose_reduction: Annotated[float, Field(gt=1)] = 12.0
+    """Events are thinned by this factor (paper: 12)."""
+    full_counts: PositiveFloat | None = None
+    """Expected coincidences per axial slice at full dose; null takes the documented default."""
+    iterations: Annotated[int, Field(ge=1, le=50)] = 4
+    """OSEM iterations of both reconstructions."""
+    subsets: Annotated[int, Field(ge=1, le=60)] = 12
+    """OSEM subsets of both reconstructions."""
+    post_filter_mm: Annotated[float, Field(ge=0)] | None = None
+    """Full width at half maximum of the Gaussian after OSEM, mm; null takes the documented default.
+    """
+    target: Literal["reconstruction", "source"] = "reconstruction"
+    """The target is OSEM of the counts before thinning, or the scan as it came."""
+
+
+class Degradations(Section):
+    mri: MRIDegradation = MRIDegradation()
+    ct: CTDegradation = CTDegradation()
+    pet: PETDegradation = PETDegradation()
+
+    def options(self, modality: Modality) -> dict[str, object]:
+        """Keyword options for the modality's degradation; settings left null are left out."""
+        section: Section = getattr(self, modality.value.lower())
+        return section.model_dump(exclude_none=True)
+
+
+class SplitFractions(Section):
+    train: Fraction = 0.8
+    """Share of the patients whose split the cohort leaves open."""
+    validation: Fraction = 0.1
+    """Likewise; the rest is the test split."""
+
+    @model_validator(mode="after")
+    def _leaves_no_more_than_everything(self) -> SplitFractions:
+        if self.train + self.validation > 1:
+            raise ValueError(f"train + validation is {self.train + self.validation:g}, more than 1")
+        return self
+
+
+class PrepareSettings(Section):
+    """jobs/prepare_dataset.py: scanner files to shards."""
+
+    cohort: Path
+    """CSV with patient_id, modality, target, degraded, split (see the README)."""
+    out: Path
+    """Dataset folder to write."""
+    seed: int = 0
+    """Draws the open splits and all simulated noise."""
+    splits: SplitFractions = SplitFractions()
+    intensity: IntensityScale = IntensityScale()
+    degradation: Degradations = Degradations()
+    bad_scans: Literal["stop", "skip"] = "stop"
+    """A scan that cannot be read stops the job before anything is written, or is left out and
+    listed.
+    """
+    central_slices: Annotated[int, Field(ge=1)] | None = None
+    """Keep only this many slices from the middle of each scan (paper: 100 of each IXI volume)."""
+    cpus: Annotated[int, Field(ge=1)] | None = None
+    """Scans prepared at a time; null uses every CPU of the cluster."""
+
+
+class DataSettings(Section):
+    path: Path
+    """Dataset folder made by jobs/prepare_dataset.py."""
+    crop: Annotated[int, Field(ge=16, multiple_of=8)] = 128
+    """Height and width of the training crops in pixels (paper: 128)."""
+    tasks: tuple[Modality, ...] = (Modality.MRI, Modality.CT, Modality.PET)
+    """Modalities to train on."""
+    sampling: Literal["proportional", "uniform"] = "proportional"
+    """Tasks in proportion to their slices, as published, or all alike."""
+    flips: bool = False
+    """Random flips and quarter turns of the crops (the published recipe has none)."""
+
+
+class ModelSettings(Section):
+    name: str = "amir"
+    """A network of amir.models.registry.MODELS."""
+    dim: Annotated[int, Field(ge=2)] = 42
+    """Channels at full resolution; twice as many at each coarser level."""
+    blocks: tuple[int, int, int, int] = (5, 7, 7, 9)
+    """Transformer blocks per level."""
+    refinement_blocks: Annotated[int, Field(ge=0)] = 4
+    """Transformer blocks after the decoder."""
+    heads: tuple[int, int, int, int] = (1, 2, 4, 8)
+    """Attention heads per level."""
+    instructions: Annotated[int, Field(ge=1)] = 32
+    """N, entries of the instruction dictionary (published code 32, paper 16)."""
+    experts: Annotated[int, Field(ge=1)] = 4
+    """M, experts of a spatial routing module."""
+    top_k: Annotated[int, Field(ge=1)] = 2
+    """K, experts that see a pixel; at most M."""
+    routing: Literal["published", "paper"] = "published"
+    """The routing of the published code or of the paper's equations."""
+    gate_noise: bool = True
+    """Train the router with noise on its logits."""
+
+    @model_validator(mode="after")
+    def _top_k_fits_experts(self) -> ModelSettings:
+        if self.top_k > self.experts:
+            raise ValueError(f"top_k is {self.top_k}, more than the {self.experts} experts")
+        return self
+
+    def network(self) -> dict[str, object]:
+        """Keyword arguments for build_model beside the name."""
+        return self.model_dump(exclude={"name"})
+
+
+class LossSettings(Section):
+    balance_weight: Annotated[float, Field(ge=0)] = 0.001
+    """gamma of Eq. 5: weight of the balance loss beside L1."""
+
+
+class OptimizerSettings(Section):
+    learning_rate: PositiveFloat = 2e-4
+    """Peak learning rate."""
+    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
+    """Where the cosine ends."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of linear warm-up before the cosine (the published recipe has none)."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """Adam's moment decays."""
+
+
+class ValidationSettings(Section):
+    every: Annotated[int, Field(ge=1)] = 1000
+    """Steps between validations; the last step is always validated."""
+    slices: Annotated[int, Field(ge=1)] = 32
+    """Slices per task, evenly spread over the validation split (published: 32)."""
+
+
+class CheckpointSettings(Section):
+    every: Annotated[int, Field(ge=1)] = 1000
+    """Steps between checkpoints: at most this many are lost by a kill."""
+    keep: Annotated[int, Field(ge=1)] = 2
+    """Latest checkpoints kept; the best one is kept beside them."""
+
+
+class WorkerSettings(Section):
+    count: Annotated[int, Field(ge=1)] = 1
+    """Data-parallel training workers; the batch is divided among them."""
+    cpus: PositiveFloat = 1.0
+    """CPUs reserved for each worker; Ray Data needs at least one more in the cluster."""
+    gpu: bool = False
+    """One GPU for each worker (NCCL); without, CPU (gloo)."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Torch threads of each worker; null takes its CPUs, rounded down, at least 1."""
+    max_failures: Annotated[int, Field(ge=0)] = 3
+    """Restarts from the latest checkpoint before the job gives up."""
+
+
+class TrackingSettings(Section):
+    uri: str | None = None
+    """MLflow server or sqlite:////path; null makes mlflow.db in the storage folder; none: no
+    MLflow.
+    """
+    experiment: str = "amir"
+    """MLflow experiment."""
+
+
+class TrainSettings(Section):
+    """jobs/train_all_in_one.py: shards to checkpoints."""
+
+    data: DataSettings
+    storage: Path = Path("storage")
+    """Folder of all runs, shared by every node of the cluster."""
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    """Name of the run; null derives it from the settings and the dataset."""
+    init_from: str | None = None
+    """Start from this model's weights: a checkpoint folder, RUN or RUN@STEP."""
+    steps: Annotated[int, Field(ge=1)] = 200_000
+    """Optimizer updates."""
+    batch: Annotated[int, Field(ge=1)] = 8
+    """Crops per step over all workers."""
+    seed: int = 0
+    """Initial weights, order of the slices, crops, gate noise."""
+    model: ModelSettings = ModelSettings()
+    loss: LossSettings = LossSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    validation: ValidationSettings = ValidationSettings()
+    checkpoints: CheckpointSettings = CheckpointSettings()
+    workers: WorkerSettings = WorkerSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+    @model_validator(mode="after")
+    def _batch_divides_among_workers(self) -> TrainSettings:
+        if self.batch % self.workers.count:
+            raise ValueError(
+                f"batch is {self.batch}, which {self.workers.count} workers cannot share equally"
+            )
+        return self
+
+    def science(self) -> dict[str, object]:
+        """What decides the result; where it runs and what it is called do not."""
+        elsewhere = {"storage", "run", "workers", "tracking"}
+        return self.model_dump(mode="json", exclude={*elsewhere, "data"}) | {
+            "data": self.data.model_dump(mode="json", exclude={"path"})
+        }
+
+
+class EvaluateSettings(Section):
+    """jobs/evaluate.py: test slices to scores and the paper's table."""
+
+    data: Path
+    """Dataset folder."""
+    models: tuple[str, ...]
+    """Model references: a checkpoint folder, RUN, RUN@STEP or models:/amir@champion."""
+    out: Path
+    """Folder for scores, tables and the picture."""
+    split: Literal["train", "validation", "test"] = "test"
+    """Split to score."""
+    storage: Path = Path("storage")
+    """Where runs named by --models lie."""
+    tracking: TrackingSettings = TrackingSettings()
+    gaussian_filter: bool = True
+    """Add a Gaussian filter, its width chosen on the training split, as a floor to beat."""
+    cpus: PositiveFloat = 1.0
+    """CPUs of each scoring worker."""
+    gpu: bool = False
+    """Score on GPUs."""
+
+
+class RestoreSettings(Section):
+    """jobs/restore.py: a degraded scan to a restored one."""
+
+    model: str
+    """Model reference: a checkpoint folder, RUN, RUN@STEP or models:/amir@champion."""
+    input: Path
+    """NIfTI file, DICOM file or folder of a DICOM series."""
+    out: Path
+    """NIfTI file (.nii, .nii.gz) or folder for a DICOM series; refused if it exists."""
+    modality: Modality | None = None
+    """Needed where the file does not say it."""
+    storage: Path = Path("storage")
+    """Where a run named by --model lies."""
+    tracking: TrackingSettings = TrackingSettings()

@@ -1,0 +1,106 @@
+"""The cohort file: which files belong to which patient, modality and split."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from amir.errors import InputError
+from amir.modality import Modality
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+REQUIRED = ("patient_id", "modality", "target")
+KNOWN = (*REQUIRED, "degraded", "split", "linked_to")
+
+
+@dataclass(frozen=True)
+class CohortRow:
+    """One scan of a patient. degraded: the paired bad scan, None to simulate it. split: None to
+    draw it.
+    """
+
+    patient_id: str
+    modality: Modality
+    target: Path
+    degraded: Path | None = None
+    split: Split | None = None
+    linked_to: str | None = None
+
+
+def read_cohort(path: Path) -> list[CohortRow]:
+    """Read a cohort CSV; paths are relative to it. InputError("invalid_cohort") names line and
+    column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            _check_columns(path, list(reader.fieldnames or ()))
+            rows = [_row(path, line, cells) for line, cells in enumerate(reader, start=2)]
+    except FileNotFoundError:
+        raise InputError("missing_file", f"there is no cohort file {path}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError("invalid_cohort", f"{path.name} is not a CSV file: {error}") from None
+    if not rows:
+        raise InputError("invalid_cohort", f"{path.name} lists no scans")
+    _check_scans_listed_once(path, rows)
+    return rows
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    missing = [name for name in REQUIRED if name not in columns]
+    unknown = [name for name in columns if name not in KNOWN]
+    if missing or unknown:
+        fault = f"lacks {', '.join(missing)}" if missing else f"has unknown {', '.join(unknown)}"
+        raise InputError(
+            "invalid_cohort", f"{path.name} {fault}; the columns are {', '.join(KNOWN)}"
+        )
+
+
+def _row(path: Path, line: int, cells: dict[str, str | None]) -> CohortRow:
+    def cell(name: str) -> str:
+        return (cells.get(name) or "").strip()
+
+    def fault(reason: str) -> InputError:
+        return InputError("invalid_cohort", f"{path.name} line {line}: {reason}")
+
+    for name in REQUIRED:
+        if not cell(name):
+            raise fault(f"{name} is empty")
+    if cell("modality").upper() not in list(Modality):
+        raise fault(f"modality is {cell('modality')!r}; choose from {', '.join(Modality)}")
+    if cell("split") not in ("", *SPLITS):
+        raise fault(
+            f"split is {cell('split')!r}; choose from {', '.join(SPLITS)} or leave it empty"
+        )
+    return CohortRow(
+        patient_id=cell("patient_id"),
+        modality=Modality(cell("modality").upper()),
+        target=_existing(path, line, cell("target")),
+        degraded=_existing(path, line, cell("degraded")) if cell("degraded") else None,
+        split=cast(Split, cell("split")) or None,
+        linked_to=cell("linked_to") or None,
+    )
+
+
+def _existing(cohort: Path, line: int, name: str) -> Path:
+    path = (cohort.parent / name).absolute()
+    if not path.exists():
+        raise InputError(
+            "missing_file",
+            f"{cohort.name} line {line}: there is no {name}; paths are relative to the cohort file",
+        )
+    return path
+
+
+def _check_scans_listed_once(path: Path, rows: list[CohortRow]) -> None:
+    seen: set[Path] = set()
+    for row in rows:
+        if row.target in seen:
+            raise InputError(
+                "invalid_cohort",
+                f"{path.name} lists {row.target.name} of patient {row.patient_id} twice as a target",
+            )
+        seen.add(row.target)

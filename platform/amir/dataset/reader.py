@@ -1,0 +1,131 @@
+"""Shards to crops: the slots of a plan become normalised arrays. No Ray here: a loop, a test and an
+actor all call it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from amir.dataset.cohort import Split
+from amir.dataset.manifest import Manifest
+from amir.dataset.plan import Index, Plan
+from amir.dataset.schema import PIXEL_COLUMNS, ROWS_PER_GROUP, unpack
+from amir.errors import InputError
+from amir.modality import Modality, normalise
+
+Batch = dict[str, NDArray[Any]]
+OPEN_FILES = 128
+CACHED_GROUPS = 64
+
+
+def build_index(manifest: Manifest, split: Split, tasks: tuple[Modality, ...]) -> Index:
+    """The slices of a split, in shard order. A task without slices is an error that names it."""
+    for task in tasks:
+        if not manifest.slices(split, task):
+            raise InputError(
+                "invalid_dataset",
+                f"the dataset has no {task} slices in its {split} split; choose others with "
+                "--data.tasks or prepare the dataset with such patients",
+            )
+    shards = [shard for shard in manifest.of(split) if shard.modality in tasks]
+    counts = [shard.rows for shard in shards]
+    return Index(
+        files=tuple(shard.file for shard in shards),
+        file=np.repeat(np.arange(len(shards), dtype=np.int64), counts),
+        row=np.concatenate([np.arange(n, dtype=np.int64) for n in counts]),
+        modality=tuple(s.modality for s in shards for _ in range(s.rows)),
+    )
+
+
+class Reader:
+    """Reads crops of [crop, crop] pixels from a dataset folder; keeps the latest row groups in
+    memory.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, *, crop: int, flips: bool = False) -> None:
+        self.folder, self.plan, self.crop, self.flips = folder, plan, crop, flips
+        self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
+        self._groups: OrderedDict[tuple[int, int], list[dict[str, Any]]] = OrderedDict()
+
+    def batches(self, start: int, end: int, *, rank: int = 0, workers: int = 1) -> Iterator[Batch]:
+        """One batch a step, steps start..end-1."""
+        for step in range(start, end):
+            yield self.make(step, step + 1, rank=rank, workers=workers)
+
+    def make(self, start: int, end: int, *, rank: int = 0, workers: int = 1) -> Batch:
+        """The crops of steps start..end-1 that one worker takes, stacked in order.
+
+        degraded, target: float32 [n, crop, crop] in 0..1. valid: bool, false where a slice smaller
+        than the crop was padded.
+        step, row: int64 [n]; row is the slice's number in the plan's index. modality: str [n].
+        """
+        slots = self.plan.slots(start, end, rank=rank, workers=workers)
+        n, size = len(slots.row), self.crop
+        batch: Batch = {
+            "degraded": np.zeros((n, size, size), np.float32),
+            "target": np.zeros((n, size, size), np.float32),
+            "valid": np.zeros((n, size, size), bool),
+            "step": slots.step,
+            "row": slots.row,
+            "modality": np.array([str(self.plan.index.modality[row]) for row in slots.row]),
+        }
+        # Read in shard order, so that crops of one row group share its decoding.
+        for k in np.argsort(slots.row, kind="stable"):
+            self._fill(batch, int(k), int(slots.row[k]), int(slots.draw[k]))
+        return batch
+
+    def _fill(self, batch: Batch, k: int, row: int, draw: int) -> None:
+        pair = self._row(row)
+        modality = self.plan.index.modality[row]
+        height, width, size = pair["height"], pair["width"], self.crop
+        top, left = draw % max(1, height - size + 1), (draw >> 20) % max(1, width - size + 1)
+        turn = (draw >> 40) % 8 if self.flips else 0
+        h, w = min(height, size), min(width, size)
+        for name in ("degraded", "target"):
+            whole = unpack(pair[name], pair[f"{name}_dtype"], height, width)
+            crop = whole[top : top + h, left : left + w].astype(np.float32)
+            crop = normalise(crop * np.float32(pair["intensity_scale"]), modality)
+            batch[name][k, :h, :w] = crop
+            batch[name][k] = turned(batch[name][k], turn)
+        batch["valid"][k, :h, :w] = True
+        batch["valid"][k] = turned(batch["valid"][k], turn)
+
+    def _row(self, row: int) -> dict[str, Any]:
+        file, offset = int(self.plan.index.file[row]), int(self.plan.index.row[row])
+        return self._group(file, offset // ROWS_PER_GROUP)[offset % ROWS_PER_GROUP]
+
+    def _group(self, file: int, group: int) -> list[dict[str, Any]]:
+        if (file, group) not in self._groups:
+            table = self._open(file).read_row_group(group, columns=list(PIXEL_COLUMNS))
+            _keep(self._groups, (file, group), table.to_pylist(), CACHED_GROUPS)
+        self._groups.move_to_end((file, group))
+        return self._groups[file, group]
+
+    def _open(self, file: int) -> pq.ParquetFile:
+        if file not in self._files:
+            name = self.plan.index.files[file]
+            try:
+                opened = pq.ParquetFile(self.folder / name)
+            except (OSError, ValueError) as error:
+                raise InputError("invalid_dataset", f"shard {name}: {error}") from None
+            _keep(self._files, file, opened, OPEN_FILES)
+        return self._files[file]
+
+
+def turned(image: NDArray[Any], turn: int) -> NDArray[Any]:
+    """One of the eight symmetries of the square: turn & 3 quarter turns, then a flip if turn & 4."""
+    image = np.rot90(image, turn & 3)
+    return image[:, ::-1] if turn & 4 else image
+
+
+def _keep(cache: OrderedDict[Any, Any], key: Any, value: Any, limit: int) -> None:
+    cache[key] = value
+    while len(cache) > limit:
+        cache.popitem(last=False)

@@ -1,0 +1,159 @@
+"""Write a restored scan as a derived series: new identifiers, same patient, study and place."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from highdicom import ContributingEquipment
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.sr.codedict import codes
+from pydicom.uid import UID
+
+from amir.errors import InputError
+from amir.imaging.derivation import Derivation
+from amir.imaging.dicom_store import (
+    StoredSlice,
+    drop_what_describes_other_pixels,
+    save_slice,
+    set_pixels,
+    slope_for,
+    store_with,
+)
+from amir.imaging.dicom_uid import uid_from_digest
+from amir.imaging.scan import DicomSource, Scan
+from amir.imaging.staging import staged_folder
+from amir.modality import Modality
+
+_LONG_STRING = 64
+_MANUFACTURER = "AMIR platform"
+
+
+def write_derived_series(scan: Scan, folder: Path, derivation: Derivation) -> int:
+    """One file per source slice, named by its place along the normal.
+
+    scan: one read from DICOM, with restored voxels. CT keeps its rescale and MR its stored scale,
+    PET gets a slope per slice. The same scan and derivation give the same identifiers and pixels,
+    only the creation time differs. The folder appears complete or not at all. Returns how many
+    voxels were saturated.
+    """
+    if not isinstance(scan.source, DicomSource):
+        message = f"{folder.name}: the scan was not read from DICOM; use write_new_series"
+        raise InputError("unsupported", message)
+    now = datetime.now()
+    saturated = 0
+    with staged_folder(folder) as staging, warnings.catch_warnings():
+        # The source's flaws, such as overlong numbers, are kept; warnings would quote the header.
+        warnings.simplefilter("ignore")
+        for index, source in enumerate(scan.source.slices):
+            dataset = derived_header(source, scan.modality, derivation, now)
+            stored = _store(scan, scan.source, index, dataset)
+            set_pixels(dataset, stored)
+            save_slice(dataset, staging / f"{index + 1:04d}.dcm")
+            saturated += stored.saturated
+    return saturated
+
+
+def derived_header(
+    source: Dataset, modality: Modality, derivation: Derivation, now: datetime
+) -> Dataset:
+    """The header of a derived slice; the source is left as it is."""
+    # A shallow copy shares its elements with the source, and assigning alters them in place.
+    dataset = copy.deepcopy(source)
+    drop_what_describes_other_pixels(dataset)
+    _identify(dataset, source, derivation)
+    _describe(dataset, source, modality, derivation)
+    _reference(dataset, source)
+    _credit(dataset, derivation, now)
+    # Never SeriesTime or AcquisitionTime: they are what PET is decay corrected to.
+    dataset.InstanceCreationDate = dataset.ContentDate = now.strftime("%Y%m%d")
+    dataset.InstanceCreationTime = dataset.ContentTime = now.strftime("%H%M%S")
+    return dataset
+
+
+def _identify(dataset: Dataset, source: Dataset, derivation: Derivation) -> None:
+    series = derivation.digest_with(str(source.SeriesInstanceUID))
+    dataset.SeriesInstanceUID = UID(uid_from_digest(series))
+    instance = derivation.digest_with(str(source.SOPInstanceUID))
+    dataset.SOPInstanceUID = UID(uid_from_digest(instance))
+    dataset.SeriesNumber = 9000 + int.from_bytes(series[16:20], "big") % 1000
+
+
+def _describe(
+    dataset: Dataset, source: Dataset, modality: Modality, derivation: Derivation
+) -> None:
+    dataset.ImageType = _image_type(source, modality)
+    label = f" [AMIR {derivation.task}, RESEARCH]"
+    described = str(source.get("SeriesDescription") or "")[: _LONG_STRING - len(label)]
+    dataset.SeriesDescription = (described + label).strip()
+    dataset.DerivationDescription = (
+        f"AMIR {derivation.model_name} {derivation.model_version}, "
+        f"model {derivation.model_digest[:12]}, {derivation.task}, {derivation.precision}; "
+        "research use only, not for diagnosis"
+    )
+
+
+def _image_type(source: Dataset, modality: Modality) -> list[str]:
+    """PET must not say SECONDARY (PS3.3 C.8.9.4); CT and MR need the source's third value."""
+    if modality is Modality.PET:
+        return ["DERIVED", "PRIMARY"]
+    values = list(source.get("ImageType") or [])
+    usual = "AXIAL" if modality is Modality.CT else "OTHER"
+    return ["DERIVED", "SECONDARY", values[2] if len(values) > 2 and values[2] else usual]
+
+
+def _reference(dataset: Dataset, source: Dataset) -> None:
+    purpose = codes.DCM.SourceImageForImageProcessingOperation
+    item = Dataset()
+    item.ReferencedSOPClassUID = source.SOPClassUID
+    item.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    item.SpatialLocationsPreserved = "YES"
+    item.PurposeOfReferenceCodeSequence = Sequence([_coded(purpose)])
+    dataset.SourceImageSequence = Sequence([item])
+
+
+def _coded(code: object) -> Dataset:
+    from highdicom.sr import CodedConcept
+
+    concept: Dataset = CodedConcept.from_code(code)
+    return concept
+
+
+def _credit(dataset: Dataset, derivation: Derivation, now: datetime) -> None:
+    ours = ContributingEquipment(
+        manufacturer=_MANUFACTURER,
+        purpose_of_reference=codes.DCM.ProcessingEquipment,
+        manufacturer_model_name=derivation.model_name[:_LONG_STRING],
+        software_versions=derivation.model_version[:_LONG_STRING],
+        contribution_datetime=now,
+        contribution_description="Image restoration, research use only",
+    )
+    earlier = dataset.get("ContributingEquipmentSequence") or []
+    dataset.ContributingEquipmentSequence = Sequence([*earlier, ours])
+
+
+def _store(scan: Scan, origin: DicomSource, index: int, dataset: Dataset) -> StoredSlice:
+    rescaled = scan.voxels[:, :, index].T.astype(np.float64) / origin.unit_factors[index]
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    if scan.modality is Modality.PET:
+        return _store_pet(rescaled, dataset, is_signed=bool(scan.voxels.min() < 0))
+    if scan.modality is Modality.MRI:
+        return store_with(rescaled, (1.0, 0.0), dataset)
+    rescale = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
+    return store_with(rescaled, rescale, dataset)
+
+
+def _store_pet(rescaled: NDArray[np.float64], dataset: Dataset, *, is_signed: bool) -> StoredSlice:
+    """Sixteen bits; unsigned where nothing is negative: half a step is 7.6e-6 of the maximum."""
+    if "PixelPaddingValue" in dataset:
+        del dataset.PixelPaddingValue
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+    dataset.PixelRepresentation = int(is_signed)
+    dataset.RescaleSlope = slope_for(rescaled, is_signed=is_signed)
+    dataset.RescaleIntercept = 0
+    return store_with(rescaled, (float(str(dataset.RescaleSlope)), 0.0), dataset)

@@ -1,0 +1,96 @@
+"""The two doors for scanner files, whatever their format: read a scan, write a scan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from amir.errors import InputError
+from amir.imaging.derivation import Derivation
+from amir.imaging.scan import DicomSource, Scan
+from amir.modality import Modality
+
+# The suffix of a BIDS file name (sub-01_T1w) and the ones that collections use beside it.
+_MODALITY_OF_SUFFIX = (
+    (re.compile(r"(T1w|T2w|PDw|T2starw|FLAIR|T1wGd|MRI)$"), Modality.MRI),
+    (re.compile(r"(FDG|SUV|pet|PET)$"), Modality.PET),
+    (re.compile(r"(_ct|CT)$"), Modality.CT),
+)
+
+
+def read_scan(
+    path: Path | str | Sequence[Path],
+    *,
+    modality: Modality | None = None,
+    unit: str | None = None,
+) -> Scan:
+    """The scan in a DICOM folder, a list of DICOM files, a DICOM file or a NIfTI volume.
+
+    modality: checked against DICOM; NIfTI does not say it, so it must be given or be the name's
+    BIDS suffix. unit: of a NIfTI volume, by default HU, SUV or a.u.; "Bq/ml" reads PET DICOM
+    without SUV conversion.
+    Raises InputError, which is a ValueError, with a code and no patient data in its message.
+    """
+    paths = [Path(path)] if isinstance(path, str | Path) else [Path(item) for item in path]
+    for item in paths:
+        if not item.exists():
+            raise InputError("missing_file", f"{item.name} does not exist; check the path")
+    if len(paths) == 1 and is_nifti(paths[0]):
+        from amir.imaging.nifti import read_nifti
+
+        return read_nifti(paths[0], modality=modality or modality_of_name(paths[0].name), unit=unit)
+    from amir.imaging.dicom_read import read_series
+
+    return read_series(paths[0] if len(paths) == 1 else paths, modality=modality, unit=unit)
+
+
+def write_scan(scan: Scan, path: Path | str, derivation: Derivation | None = None) -> int:
+    """Write NIfTI where the path ends .nii or .nii.gz, else a folder with a derived DICOM series.
+
+    derivation: what restored the scan; a DICOM series needs it and a scan that was read from DICOM.
+    Returns how many voxels did not fit the file's number type and were saturated.
+    """
+    path = Path(path)
+    if is_nifti(path):
+        from amir.imaging.nifti import write_nifti
+
+        write_nifti(scan, path, restored=derivation is not None)
+        return 0
+    if not isinstance(scan.source, DicomSource) or derivation is None:
+        message = (
+            f"{path.name}: a derived DICOM series needs a scan read from DICOM and a derivation; "
+            "end the path with .nii.gz or use write_new_series"
+        )
+        raise InputError("unsupported", message)
+    from amir.imaging.dicom_write import write_derived_series
+
+    return write_derived_series(scan, path, derivation)
+
+
+def write_new_series(
+    scan: Scan, folder: Path | str, *, patient_id: str, description: str = "", seed: int = 0
+) -> int:
+    """Write a synthetic scan as an original classic CT, MR or PET series; see `dicom_new`.
+
+    Returns how many voxels did not fit 16 bits and were saturated.
+    """
+    from amir.imaging import dicom_new
+
+    return dicom_new.write_new_series(
+        scan, Path(folder), patient_id=patient_id, description=description, seed=seed
+    )
+
+
+def is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def modality_of_name(name: str) -> Modality:
+    """The modality that a NIfTI file's name ends with, such as sub-01_T1w.nii.gz."""
+    stem = re.sub(r"\.nii(\.gz)?$", "", name, flags=re.IGNORECASE)
+    for pattern, modality in _MODALITY_OF_SUFFIX:
+        if pattern.search(stem):
+            return modality
+    message = f"{name} does not say its modality; give modality MRI, CT or PET"
+    raise InputError("wrong_modality", message)

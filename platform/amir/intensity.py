@@ -1,0 +1,33 @@
+"""The scale that brings an MR scan's arbitrary numbers onto the network's range."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amir.config import IntensityScale
+from amir.modality import Modality
+
+
+def intensity_scale(
+    degraded: NDArray[np.float32], modality: Modality, settings: IntensityScale
+) -> float:
+    """Factor from a scan's numbers to the network's physical range; 1.0 for CT and PET.
+
+    degraded: all voxels of the DEGRADED scan: the target is not known when a model is used, and
+    must not leak.
+    The percentile is taken above Otsu's threshold, so that it does not depend on how much air was
+    scanned.
+    """
+    if modality is not Modality.MRI or settings.scale == "fixed":
+        return 1.0
+    from skimage.filters import threshold_otsu
+
+    if degraded.min() == degraded.max():
+        return 1.0
+    # Relative to the maximum, so that a scan times 7 gets exactly a seventh of the scale.
+    peak = float(degraded.max())
+    relative = degraded.ravel() / np.float32(peak)
+    foreground = relative[relative > threshold_otsu(relative)]
+    top = float(np.percentile(foreground, settings.percentile)) * peak
+    return settings.set_point / top if top > 0 else 1.0

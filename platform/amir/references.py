@@ -1,0 +1,83 @@
+"""One spelling of "which model", read in one place.
+
+A reference is a checkpoint folder, RUN, RUN@STEP, models:/amir@champion, models:/amir/3, or at
+least 12 hex digits of a digest.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from amir import checkpoint
+from amir.checkpoint import Checkpoint
+from amir.errors import InputError
+
+
+def find_model(reference: str, *, storage: Path, tracking_uri: str | None = None) -> Checkpoint:
+    """The checkpoint that a reference names. RUN alone is the run's best checkpoint, else its
+    latest.
+    """
+    if reference.startswith("models:/"):
+        from amir.tracking import download_model
+
+        return checkpoint.load(download_model(reference, uri=tracking_uri, storage=storage))
+    if (Path(reference) / "settings.yaml").is_file() or "/" in reference:
+        return _of_folder(Path(reference))
+    run, _, step = reference.partition("@")
+    if (storage / run / "checkpoints").is_dir():
+        return _of_run(storage / run, step)
+    if re.fullmatch(r"[0-9a-f]{12,64}", reference):
+        return _of_digest(reference, storage)
+    raise InputError(
+        "unknown_model",
+        f"no run {run!r} in {storage}; a model is a checkpoint folder, RUN, RUN@STEP, "
+        "models:/amir@champion or 12 hex digits of a digest. Runs here: "
+        + (", ".join(_runs(storage)) or "none"),
+    )
+
+
+def best_step(run: Path) -> int | None:
+    """The step whose checkpoint validated best, as the run's training recorded it."""
+    marker = run / "checkpoints" / "best"
+    return int(marker.read_text()) if marker.is_file() else None
+
+
+def _of_folder(folder: Path) -> Checkpoint:
+    if not folder.is_dir():
+        raise InputError("unknown_model", f"there is no checkpoint folder {folder}")
+    if (folder / "checkpoints").is_dir():
+        return _of_run(folder, "")
+    return checkpoint.load(folder)
+
+
+def _of_run(run: Path, step: str) -> Checkpoint:
+    folder = run / "checkpoints"
+    if not step:
+        best = best_step(run)
+        found = checkpoint.load(folder / str(best)) if best is not None else None
+        found = found or checkpoint.latest(folder)
+        if found is None:
+            raise InputError("unknown_model", f"run {run.name} has no checkpoint yet")
+        return found
+    saved = checkpoint.saved_steps(folder)
+    if not step.isdigit() or int(step) not in saved:
+        raise InputError(
+            "unknown_model",
+            f"run {run.name} has no checkpoint at step {step!r}; it has {', '.join(map(str, saved))}",
+        )
+    return checkpoint.load(folder / step)
+
+
+def _of_digest(digest: str, storage: Path) -> Checkpoint:
+    for run in _runs(storage):
+        folder = storage / run / "checkpoints"
+        for step in checkpoint.saved_steps(folder):
+            found = checkpoint.load(folder / str(step))
+            if found.digest.startswith(digest):
+                return found
+    raise InputError("unknown_model", f"no checkpoint in {storage} has a digest {digest}...")
+
+
+def _runs(storage: Path) -> list[str]:
+    return sorted(f.parent.name for f in storage.glob("*/checkpoints")) if storage.is_dir() else []

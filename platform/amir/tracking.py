@@ -1,0 +1,169 @@
+"""MLflow: runs, metrics, pictures. The only module that imports it, and only when it is used.
+
+Names are listed in one place here, so that dashboards, sweeps and the gate spell them alike.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from amir.config import TrackingSettings
+from amir.errors import InputError
+
+LOSS, L1, BALANCE = "train/loss", "train/l1", "train/balance"
+LEARNING_RATE, RATE, WAIT = "train/learning_rate", "train/samples_per_second", "train/data_wait"
+GAIN, GAIN_WORST = "validation/gain", "validation/gain_worst"
+PARAMETERS_PER_CALL, METRICS_PER_CALL = 100, 1000  # MLflow's limits
+Rows = Sequence[tuple[int, Mapping[str, float]]]  # (step, name -> value)
+log = logging.getLogger(__name__)
+
+
+class Run(Protocol):
+    """What a job tells about itself while it runs."""
+
+    id: str
+
+    def parameters(self, values: Mapping[str, Any]) -> None: ...
+    def tags(self, values: Mapping[str, str]) -> None: ...
+    def metrics(self, rows: Rows) -> None: ...
+    def file(self, path: Path, *, folder: str | None = None) -> None: ...
+    def finish(self, status: str = "FINISHED") -> None: ...
+
+
+def tracking_uri(settings: TrackingSettings, storage: Path) -> str | None:
+    """The MLflow address: as set, else $MLFLOW_TRACKING_URI, else SQLite in the storage folder;
+    None for "none".
+    """
+    if settings.uri == "none":
+        return None
+    uri = settings.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return uri or f"sqlite:///{storage.absolute() / 'mlflow.db'}"
+
+
+def open_run(
+    settings: TrackingSettings, storage: Path, *, name: str, run_id: str | None = None
+) -> Run:
+    """Start a run, or go on with the one of `run_id`. InputError if the server cannot be reached."""
+    uri = tracking_uri(settings, storage)
+    if uri is None:
+        return Untracked()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return MlflowRun(uri, settings.experiment, storage, name=name, run_id=run_id)
+    except (MlflowException, OSError) as error:
+        raise InputError(
+            "invalid_setting",
+            f"MLflow at {uri} does not answer: {error}. Start it, change --tracking.uri, or run "
+            "without it: --tracking.uri none",
+        ) from None
+
+
+class Untracked:
+    """A run that nobody records."""
+
+    id = ""
+
+    def parameters(self, values: Mapping[str, Any]) -> None: ...
+    def tags(self, values: Mapping[str, str]) -> None: ...
+    def metrics(self, rows: Rows) -> None: ...
+    def file(self, path: Path, *, folder: str | None = None) -> None: ...
+    def finish(self, status: str = "FINISHED") -> None: ...
+
+
+class MlflowRun:
+    """A run in MLflow, by its explicit id: nothing depends on MLflow's global state."""
+
+    def __init__(
+        self, uri: str, experiment: str, storage: Path, *, name: str, run_id: str | None
+    ) -> None:
+        client = _client(uri)
+        self.client = client
+        if run_id is None:
+            run_id = client.create_run(
+                _experiment(client, uri, experiment, storage), run_name=name
+            ).info.run_id
+        else:
+            client.update_run(run_id, status="RUNNING")
+        self.id: str = run_id
+
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        every = [Param(name, str(value)) for name, value in values.items()]
+        for start in range(0, len(every), PARAMETERS_PER_CALL):
+            self.client.log_batch(self.id, params=every[start : start + PARAMETERS_PER_CALL])
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        for name, value in values.items():
+            self.client.set_tag(self.id, name, value)
+
+    def metrics(self, rows: Rows) -> None:
+        """A server that is away for a moment costs these values, never the training."""
+        from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
+
+        now = int(time.time() * 1000)
+        every = [
+            Metric(name, float(value), now, step)
+            for step, values in rows
+            for name, value in values.items()
+            if math.isfinite(value)
+        ]
+        try:
+            for start in range(0, len(every), METRICS_PER_CALL):
+                self.client.log_batch(self.id, metrics=every[start : start + METRICS_PER_CALL])
+        except (MlflowException, OSError) as error:
+            log.warning("MLflow did not take metrics up to step %d: %s", rows[-1][0], error)
+
+    def file(self, path: Path, *, folder: str | None = None) -> None:
+        self.client.log_artifact(self.id, str(path), folder)
+
+    def finish(self, status: str = "FINISHED") -> None:
+        self.client.set_terminated(self.id, status)
+
+
+def download_model(reference: str, *, uri: str | None, storage: Path) -> Path:
+    """The folder of a registered model version, models:/NAME@ALIAS or models:/NAME/VERSION."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    address = tracking_uri(TrackingSettings(uri=uri), storage)
+    if address is None:
+        raise InputError("unknown_model", f"{reference} needs MLflow; give --tracking.uri")
+    try:
+        _client(address)
+        return Path(download_artifacts(artifact_uri=reference, tracking_uri=address))
+    except (MlflowException, OSError) as error:
+        raise InputError("unknown_model", f"{reference} at {address}: {error}") from None
+
+
+def _client(uri: str) -> Any:
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _experiment(client: Any, uri: str, name: str, storage: Path) -> str:
+    """The experiment's id; made on first use, its artifacts in the storage folder unless a server
+    keeps them.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if (found := client.get_experiment_by_name(name)) is not None:
+        return str(found.experiment_id)
+    place = None if uri.startswith("http") else (storage.absolute() / "mlflow-artifacts").as_uri()
+    try:
+        return str(client.create_experiment(name, artifact_location=place))
+    except MlflowException:  # another run made it in between
+        return str(client.get_experiment_by_name(name).experiment_id)

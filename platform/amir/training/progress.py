@@ -1,0 +1,97 @@
+"""A line of progress for people, read from the run folder: the same while a run goes on and
+afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from amir.tracking import BALANCE, GAIN, L1, RATE
+from amir.training.run_folder import RunFolder
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Follower:
+    """Prints a line whenever metrics.jsonl has grown, at most every five seconds; a context
+    manager.
+    """
+
+    def __init__(self, folder: RunFolder, *, steps: int, batch: int) -> None:
+        self.folder, self.steps, self.batch = folder, steps, batch
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._shown = -1
+
+    def __enter__(self) -> Follower:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._print_news()
+
+    def _follow(self) -> None:
+        while not self._stop.wait(SECONDS_BETWEEN_LINES):
+            self._print_news()
+
+    def _print_news(self) -> None:
+        rows = read_metrics(self.folder.metrics)
+        if rows and rows[-1]["step"] > self._shown:
+            self._shown = rows[-1]["step"]
+            sys.stdout.write(progress_line(rows, steps=self.steps, batch=self.batch) + "\n")
+            sys.stdout.flush()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; a line that is being written is left for the next look."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
+def progress_line(rows: list[dict[str, Any]], *, steps: int, batch: int) -> str:
+    """Step, rate, time left, losses, last validation. rows: of metrics.jsonl, at least one."""
+    trained = [row for row in rows if L1 in row]
+    parts = [f"step {rows[-1]['step']}/{steps}"]
+    if trained:
+        latest = trained[-50:]
+        rate = 1 / _mean_of([1 / row[RATE] for row in latest])
+        parts += [
+            f"{rate:.1f} crops/s",
+            f"{_duration((steps - trained[-1]['step']) * batch / rate)} left",
+            f"l1 {_mean_of([row[L1] for row in latest]):.4f}",
+            f"balance {_mean_of([row[BALANCE] for row in latest]):.2f}",
+        ]
+    validated = [row for row in rows if GAIN in row]
+    if validated:
+        last = validated[-1]
+        gains = [
+            f"{name.split('/')[1]} {value:+.2f}"
+            for name, value in last.items()
+            if name.endswith("/gain") and name != GAIN
+        ]
+        parts.append(f"gain at {last['step']}: {' '.join(gains)} dB")
+    return " | ".join(parts)
+
+
+def _mean_of(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
