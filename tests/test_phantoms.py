@@ -31,12 +31,9 @@ def test_a_subject_is_the_same_each_time_and_unlike_the_others(modality):
 
 def test_the_liver_lies_on_the_right_of_the_patient():
     scan = phantom_scan(Modality.PET, 0, size=64, slices=24)
-    left_to_right = scan.voxels.sum(axis=(1, 2))[::1]
-    right = left_to_right[:32].sum()  # columns run to the patient's left
-    assert scan.affine[0, 0] < 0
+    assert scan.affine[0, 0] < 0  # columns run to the patient's left
     liver = scan.voxels[:, :, 9:11]
     assert liver[:32].sum() > liver[32:].sum()
-    assert right > 0
 
 
 def test_the_cohort_is_written_as_dicom_and_nifti_and_reads_back(tmp_path):

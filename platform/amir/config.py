@@ -282,3 +282,10 @@ class RestoreSettings(Section):
     storage: Path = Path("storage")
     """Where a run named by --model lies."""
     tracking: TrackingSettings = TrackingSettings()
+
+
+class DemoSettings(Section):
+    """jobs/demo.py: everything once, on generated phantoms."""
+
+    out: Path = Path("demo-output")
+    """Folder for the phantoms and all that is made of them."""

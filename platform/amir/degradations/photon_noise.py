@@ -37,7 +37,7 @@ def photon_noise(
     photons: incident per ray (one image pixel wide, one of `views`) in the scan as it is.
     electronic: standard deviation of the detector's own noise, in photons.
     """
-    beam = Beam((image.shape[0], image.shape[1]), spacing_mm, views)
+    beam = Beam((image.shape[0], image.shape[1]), spacing_mm, views, min(spacing_mm))
     passed = np.float32(photons) * np.exp(-attenuation(image, beam))
     noise = _draw(passed, generator, dose, electronic)
     return filtered_back_projection(noise, beam) * np.float32(1000 / WATER_PER_MM)
@@ -64,11 +64,8 @@ def attenuation(image: NDArray[np.float32], beam: Beam) -> NDArray[np.float32]:
     per_mm = WATER_PER_MM * np.maximum(1 + image / 1000, 0).astype(np.float32)
     even = np.pad(per_mm, [(0, n % 2) for n in image.shape])
     half = even.reshape(even.shape[0] // 2, 2, even.shape[1] // 2, 2).mean(axis=(1, 3))
-    coarse = Beam(
-        half.shape,
-        (2 * beam.spacing_mm[0], 2 * beam.spacing_mm[1]),
-        min(VARIANCE_VIEWS, beam.views),
-    )
+    spacing = (2 * beam.spacing_mm[0], 2 * beam.spacing_mm[1])
+    coarse = Beam(half.shape, spacing, min(VARIANCE_VIEWS, beam.views), max(spacing))
     return _interpolate(line_integrals(half, coarse), coarse, beam)
 
 

@@ -8,10 +8,12 @@ the published one up to rounding, in about half of its time on a CPU.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 GDFN_EXPANSION = 2.66
 ALIGNMENT = 16
@@ -28,10 +30,25 @@ def sum_over_workers(tensor: Tensor) -> Tensor:
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return tensor
-    from torch.distributed.nn.functional import all_reduce
-
-    summed: Tensor = all_reduce(tensor)
+    summed: Tensor = _SumOverWorkers.apply(tensor)
     return summed
+
+
+class _SumOverWorkers(torch.autograd.Function):
+    """All-reduce, and all-reduce of the gradient; torch's own with a gradient is deprecated."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        summed = tensor.clone()
+        torch.distributed.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        summed = gradient.clone()
+        torch.distributed.all_reduce(summed)
+        return summed
 
 
 def convolve(convolution: nn.Module, x: Tensor) -> Tensor:

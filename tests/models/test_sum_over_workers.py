@@ -1,0 +1,114 @@
+"""Workers with a share of the batch each find the gradients of one worker with the joined batch."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, multiprocessing
+from torch.nn.parallel import DistributedDataParallel
+
+from amir.losses import restoration_loss
+from amir.models.amir import AMIR
+from amir.models.layers import sum_over_workers
+
+BATCH, SIDE, EXPERTS = 6, 16, 4
+NETWORK: dict[str, Any] = {"dim": 4, "blocks": (1, 1, 1, 1), "refinement_blocks": 0}
+# Large enough that a balance loss taken per worker would be far off; see the last test.
+BALANCE_WEIGHT = 1.0
+
+
+def network(routing: str) -> AMIR:
+    """The same on every worker, with a gate that prefers some experts."""
+    torch.manual_seed(3)
+    built = AMIR(**NETWORK, instructions=4, experts=EXPERTS, heads=(1, 2, 2, 2), routing=routing)
+    with torch.no_grad():
+        for route in built.encoder_routing:
+            route.router.to_noise.normal_(std=0.3)
+    return built.double().train()
+
+
+def batch() -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Degraded and target images that differ between items, and the noise of each level."""
+    generator = torch.Generator().manual_seed(5)
+    shape = (BATCH, 1, SIDE, SIDE)
+    brightness = torch.linspace(0.1, 2, BATCH).view(-1, 1, 1, 1)
+    degraded = (torch.rand(shape, generator=generator) * brightness).double()
+    target = torch.rand(shape, generator=generator).double()
+    sides = (SIDE, SIDE // 2, SIDE // 4)
+    noise = [
+        torch.randn(BATCH, side * side, EXPERTS, generator=generator).double() for side in sides
+    ]
+    return degraded, target, noise
+
+
+def gradients(model: Any, share: slice, *, balance_weight: float) -> dict[str, Tensor]:
+    degraded, target, noise = batch()
+    restored = model(degraded[share], gate_noise=[level[share].flatten(0, 1) for level in noise])
+    restoration_loss(restored, target[share], balance_weight=balance_weight).total.backward()
+    module = model.module if isinstance(model, DistributedDataParallel) else model
+    return {name: parameter.grad for name, parameter in module.named_parameters()}
+
+
+def work(rank: int, workers: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/rendezvous",
+        rank=rank,
+        world_size=workers,
+        timeout=timedelta(seconds=30),
+    )
+    share = slice(rank * BATCH // workers, (rank + 1) * BATCH // workers)
+    found = {}
+    for routing in ("published", "paper"):
+        model = DistributedDataParallel(network(routing))
+        found[routing] = gradients(model, share, balance_weight=BALANCE_WEIGHT)
+        if rank == 0:
+            # One worker evaluates alone: in evaluation nothing may wait for the others.
+            with torch.no_grad():
+                model.module.eval()(batch()[0])
+    if rank == 0:
+        torch.save(found, Path(folder) / "gradients.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_find_the_gradients_of_the_joined_batch(workers: int, tmp_path: Path) -> None:
+    context = multiprocessing.spawn(work, (workers, str(tmp_path)), workers, join=False)
+    deadline = time.monotonic() + 60
+    try:
+        while not context.join(timeout=1, grace_period=5):
+            assert time.monotonic() < deadline, "the workers are stuck"
+    finally:
+        for process in context.processes:
+            process.kill()
+    found = torch.load(tmp_path / "gradients.pt")
+    for routing, of_workers in found.items():
+        joined = gradients(network(routing), slice(None), balance_weight=BALANCE_WEIGHT)
+        for name, gradient in joined.items():
+            torch.testing.assert_close(
+                of_workers[name], gradient, rtol=1e-9, atol=1e-12, msg=f"{routing} {name}"
+            )
+
+
+def test_a_single_process_sums_nothing() -> None:
+    tensor = torch.rand(3)
+    assert sum_over_workers(tensor) is tensor
+
+
+def test_balance_taken_per_worker_would_give_other_gradients() -> None:
+    """The test above could not pass by accident: two halves, averaged, are not the whole."""
+    name = "encoder_routing.0.router.to_logits"
+    joined = gradients(network("published"), slice(None), balance_weight=BALANCE_WEIGHT)[name]
+    halves = [
+        gradients(network("published"), half, balance_weight=BALANCE_WEIGHT)[name]
+        for half in (slice(0, 3), slice(3, 6))
+    ]
+    assert (sum(halves) / 2 - joined).norm() > 0.05 * joined.norm()
