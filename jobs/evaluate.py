@@ -1,4 +1,4 @@
-"""Models to the paper's table: python jobs/evaluate.py --data data/mine --models RUN --out FOLDER."""
+"""Models to the paper's table: python jobs/evaluate.py --data DIR --models RUN --out FOLDER."""
 
 from collections.abc import Sequence
 

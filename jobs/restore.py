@@ -1,4 +1,4 @@
-"""A degraded scan to a restored one: python jobs/restore.py --model RUN --input scan.nii.gz --out restored.nii.gz."""
+"""A degraded scan to a restored one: python jobs/restore.py --model RUN --input FILE --out FILE."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,12 @@ from amir.job import run_job, say
 def main(arguments: Sequence[str]) -> None:
     settings = settings_from(arguments, RestoreSettings)
     restoration = restore_file(settings)
-    voxels = restoration.scan.voxels.size
     say(f"{settings.input} -> {settings.out} (research use only)")
-    say(f"model {restoration.model_digest[:12]}; {restoration.clipped} of {voxels} voxels outside")
-    say("the range of training were handed through unchanged")
+    say(
+        f"model {restoration.model_digest[:12]}; of {restoration.scan.voxels.size} voxels "
+        f"{restoration.clipped} outside the range of training were handed through unchanged, "
+        f"{restoration.saturated} did not fit the file's numbers and were saturated"
+    )
 
 
 if __name__ == "__main__":

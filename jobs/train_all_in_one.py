@@ -1,4 +1,4 @@
-"""Shards to a trained network: python jobs/train_all_in_one.py --data data/mine --config FILE.yaml."""
+"""Shards to a trained network: python jobs/train_all_in_one.py --data DIR --config FILE.yaml."""
 
 from collections.abc import Sequence
 

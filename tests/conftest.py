@@ -8,10 +8,15 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from amir.checkpoint import Checkpoint
+    from amir.config import TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 RAY_TIMEOUT_SECONDS = 300
@@ -38,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    # The tests' tensors are tiny: on a busy machine threads that wait for each other cost tenfold.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, SERVER_FOLDERS)])
     # Inherited by Ray's workers and by every command a test starts: amir, and serve and tune.
     paths = [str(ROOT / "platform"), str(ROOT), os.environ.get("PYTHONPATH", "")]
@@ -137,3 +144,94 @@ def ray_cluster() -> Iterator[None]:
     yield
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def phantom_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """cohort.csv of 48 x 48 phantoms: of each modality 2 to train on, 1 to validate, 1 to test."""
+    from amir.modality import Modality
+    from amir.phantoms import write_phantom_cohort
+
+    return write_phantom_cohort(
+        tmp_path_factory.mktemp("cohort"),
+        subjects_per_modality={"train": 2, "validation": 1, "test": 1},
+        size=48,
+        slices={Modality.MRI: 10, Modality.CT: 4, Modality.PET: 24},
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(phantom_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset folder of phantom_cohort; tests that alter one copy it."""
+    from amir.config import PrepareSettings
+    from amir.dataset.prepare import prepare
+
+    out = tmp_path_factory.mktemp("dataset") / "tiny"
+    prepare(PrepareSettings(cohort=phantom_cohort, out=out), each=map)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_network() -> dict[str, Any]:
+    """Settings of an AMIR that restores a slice in milliseconds."""
+    blocks = heads = (1, 1, 1, 1)
+    return {"dim": 4, "blocks": blocks, "refinement_blocks": 1, "heads": heads, "instructions": 4}
+
+
+@pytest.fixture
+def save_checkpoint(tiny_network: dict[str, Any]) -> Callable[..., Checkpoint]:
+    """Writes a checkpoint of a tiny AMIR with random weights, with training state unless not."""
+    import torch
+
+    from amir import checkpoint
+    from amir.config import IntensityScale
+    from amir.models.registry import build_model
+
+    def save(folder: Path, *, seed: int = 0, trains: bool = True) -> Checkpoint:
+        torch.manual_seed(seed)
+        weights = build_model("amir", **tiny_network).state_dict()
+        step = int(folder.name) if folder.name.isdecimal() else 0
+        settings = checkpoint.describe(
+            "amir",
+            tiny_network,
+            intensity=IntensityScale(),
+            dataset_digest="ab" * 32,
+            code_version="test",
+            step=step,
+        )
+        moments = {name: torch.rand_like(tensor) for name, tensor in weights.items()}
+        return checkpoint.save(
+            folder,
+            weights=weights,
+            settings=settings,
+            scores={"MRI": {"psnr": 30.0}},
+            state=(moments, {"step": step, "best_gain": 0.5}) if trains else None,
+        )
+
+    return save
+
+
+@pytest.fixture
+def train_settings(
+    tiny_dataset: Path, tiny_network: dict[str, Any], tmp_path: Path
+) -> Callable[..., TrainSettings]:
+    """Settings of a short run on tiny_dataset: train_settings(steps=8, **{"workers.count": 2})."""
+    from amir.command_line import set_dotted, validate
+    from amir.config import TrainSettings
+
+    def settings(**chosen: Any) -> TrainSettings:
+        tree: dict[str, Any] = {
+            "data": {"path": tiny_dataset, "crop": 16, "sampling": "uniform"},
+            "storage": tmp_path / "storage",
+            "run": "tiny",
+            "steps": 8,
+            "batch": 6,
+            "model": tiny_network,
+            "validation": {"every": 1000, "slices": 2},
+            "tracking": {"uri": "none"},
+        }
+        for name, value in chosen.items():
+            set_dotted(tree, name, value)
+        return validate(TrainSettings, tree)
+
+    return settings

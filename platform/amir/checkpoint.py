@@ -1,5 +1,4 @@
-"""A checkpoint folder: the network's weights, readable settings, scores, and the state that only
-resuming needs.
+"""A checkpoint folder: weights, readable settings, scores, and what only resuming needs.
 
 weights.safetensors      the network alone
 settings.yaml            network, ranges, planes, intensity scale, dataset digest, code version
@@ -15,7 +14,6 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FORMAT = 1
+REQUIRED = ("weights.safetensors", "settings.yaml", "scores.json")
 RESTORING = ("network", "ranges", "planes", "intensity")  # what decides the restored image
 log = logging.getLogger(__name__)
 
@@ -39,11 +38,12 @@ class Checkpoint:
     folder: Path
     settings: dict[str, Any]
     scores: dict[str, Any]
+    weights_sha256: str
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """The model's digest, the one string that names it in logs, MLflow, DICOM UIDs and HTTP."""
-        return model_digest(durable.sha256(self.folder / "weights.safetensors"), self.settings)
+        return model_digest(self.weights_sha256, self.settings)
 
     @property
     def step(self) -> int:
@@ -71,10 +71,11 @@ class Checkpoint:
         if not path.is_file():
             raise InputError(
                 "invalid_checkpoint",
-                f"checkpoint {self.folder.name} holds no training state: it restores, but no run can "
-                "resume from it; start a new one with --init_from",
+                f"checkpoint {self.folder.name} holds no training state: it restores, but no run "
+                "can resume from it; start a new one with --init-from",
             )
-        return _tensors(path.with_suffix(".safetensors")), json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return _tensors(path.with_suffix(".safetensors")), values
 
 
 def describe(
@@ -86,14 +87,12 @@ def describe(
     code_version: str,
     step: int,
 ) -> dict[str, Any]:
-    """The content of settings.yaml: enough to rebuild the model, and to refuse what does not fit
-    it.
-    """
+    """The content of settings.yaml: enough to rebuild the model and to refuse what does not fit."""
     return {
         "format": FORMAT,
         "network": {"name": network, "settings": dict(network_settings)},
-        "ranges": {str(m): [r.lower, r.upper, r.unit] for m, r in MODELLING_RANGES.items()},
-        "planes": {str(m): plane for m, plane in TRAINING_PLANES.items()},
+        "ranges": _ranges(),
+        "planes": _planes(),
         "intensity": intensity.model_dump(mode="json"),
         "dataset_digest": dataset_digest,
         "code_version": code_version,
@@ -120,56 +119,52 @@ def save(
     import yaml
     from safetensors.torch import save_file
 
-    with durable.new_folder(folder) as beside:
+    with durable.replaced_folder(folder) as beside:
         save_file(_storable(weights), beside / "weights.safetensors")
-        (beside / "settings.yaml").write_text(yaml.safe_dump(dict(settings), sort_keys=False))
-        (beside / "scores.json").write_text(json.dumps(scores, indent=1))
+        _write(beside / "settings.yaml", yaml.safe_dump(dict(settings), sort_keys=False))
+        _write(beside / "scores.json", json.dumps(scores, indent=1))
         if state is not None:
             tensors, values = state
             save_file(_storable(tensors), beside / "training_state.safetensors")
-            (beside / "training_state.json").write_text(json.dumps(values))
+            _write(beside / "training_state.json", json.dumps(values))
         digests = {file.name: durable.sha256(file) for file in sorted(beside.iterdir())}
-        (beside / "digests.json").write_text(json.dumps(digests, indent=1))
-    return Checkpoint(folder, dict(settings), dict(scores))
+        _write(beside / "digests.json", json.dumps(digests, indent=1))
+    return Checkpoint(folder, dict(settings), dict(scores), digests["weights.safetensors"])
 
 
 def load(folder: Path) -> Checkpoint:
     """Read and verify a checkpoint folder; InputError("invalid_checkpoint") names what is wrong."""
-    import yaml
-
-    try:
-        digests = json.loads((folder / "digests.json").read_text())
-        for name in ("weights.safetensors", "settings.yaml", "scores.json"):
-            digests[name]
-        for name, digest in digests.items():
-            if durable.sha256(folder / name) != digest:
-                raise _damaged(folder, f"{name} has changed since it was written")
-        settings = yaml.safe_load((folder / "settings.yaml").read_text())
-        scores = json.loads((folder / "scores.json").read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, TypeError) as error:
-        raise _damaged(folder, str(error)) from None
-    except KeyError as error:
-        raise _damaged(folder, f"{error.args[0]} is not in digests.json") from None
-    if settings["format"] > FORMAT:
-        raise InputError(
-            "invalid_checkpoint",
-            f"checkpoint {folder.name} has format {settings['format']}, this version reads up to "
-            f"{FORMAT}: update the platform",
-        )
-    _check_ranges(folder, settings)
-    return Checkpoint(folder, settings, scores)
+    found = _verified(folder)
+    _check_fits(found)
+    return found
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """The newest sound checkpoint of a run's checkpoints folder; damaged ones are passed over and
-    said.
+    """The newest sound checkpoint of a run's checkpoints folder; damaged ones are said.
+
+    InputError where the newest sound one is of no use to this version of the platform.
     """
     for candidate in sorted(_steps(folder), reverse=True):
         try:
-            return load(folder / str(candidate))
+            found = _verified(folder / str(candidate))
         except InputError as error:
             log.warning("passing over a damaged checkpoint: %s", error)
+            continue
+        _check_fits(found)
+        return found
     return None
+
+
+def stated_digest(folder: Path) -> str | None:
+    """The model's digest by what the folder says of itself, unverified; None where it is damaged.
+
+    For searching many checkpoints without reading their weights.
+    """
+    try:
+        digests, settings, _ = _documents(folder)
+        return model_digest(digests["weights.safetensors"], settings)
+    except InputError:
+        return None
 
 
 def saved_steps(folder: Path) -> list[int]:
@@ -183,19 +178,72 @@ def _steps(folder: Path) -> list[int]:
     return [int(f.name) for f in folder.iterdir() if f.name.isdigit()] if folder.is_dir() else []
 
 
-def _check_ranges(folder: Path, settings: Mapping[str, Any]) -> None:
-    ours = {str(m): [r.lower, r.upper, r.unit] for m, r in MODELLING_RANGES.items()}
-    for modality, theirs in settings["ranges"].items():
-        if ours.get(modality) != theirs:
-            raise InputError(
-                "invalid_checkpoint",
-                f"checkpoint {folder.name} was trained with {modality} range {theirs}, this version "
-                f"uses {ours.get(modality)}: its weights do not transfer",
-            )
+def _verified(folder: Path) -> Checkpoint:
+    digests, settings, scores = _documents(folder)
+    for name, digest in digests.items():
+        path = folder / name
+        if not path.is_file() or durable.sha256(path) != digest:
+            raise _damaged(folder, f"{name} is missing or has changed since it was written")
+    return Checkpoint(folder, settings, scores, digests["weights.safetensors"])
+
+
+def _documents(folder: Path) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+    """What digests.json, settings.yaml and scores.json hold."""
+    import yaml
+
+    try:
+        digests = json.loads(_read(folder / "digests.json"))
+        settings = yaml.safe_load(_read(folder / "settings.yaml"))
+        scores = json.loads(_read(folder / "scores.json"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        # A YAML error quotes the file over several lines.
+        raise _damaged(folder, str(error).splitlines()[0]) from None
+    for name, document, keys in (
+        ("digests.json", digests, REQUIRED),
+        ("settings.yaml", settings, (*RESTORING, "format", "step")),
+        ("scores.json", scores, ()),
+    ):
+        if not isinstance(document, dict) or not set(keys) <= document.keys():
+            raise _damaged(folder, f"{name} does not hold {', '.join(keys) or 'scores'}")
+    return digests, settings, scores
+
+
+def _check_fits(found: Checkpoint) -> None:
+    name, settings = found.folder.name, found.settings
+    if settings["format"] > FORMAT:
+        raise InputError(
+            "invalid_checkpoint",
+            f"checkpoint {name} has format {settings['format']}, this version reads up to "
+            f"{FORMAT}: update the platform",
+        )
+    for kind, ours in (("ranges", _ranges()), ("planes", _planes())):
+        for modality, theirs in settings[kind].items():
+            if ours.get(modality) != theirs:
+                raise InputError(
+                    "invalid_checkpoint",
+                    f"checkpoint {name} was trained with {modality} {kind} {theirs}, this version "
+                    f"uses {ours.get(modality)}: its weights do not transfer",
+                )
+
+
+def _ranges() -> dict[str, Any]:
+    return {str(m): [r.lower, r.upper, r.unit] for m, r in MODELLING_RANGES.items()}
+
+
+def _planes() -> dict[str, Any]:
+    return {str(m): plane for m, plane in TRAINING_PLANES.items()}
 
 
 def _damaged(folder: Path, reason: str) -> InputError:
     return InputError("invalid_checkpoint", f"{folder.name} is not a sound checkpoint: {reason}")
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import sys
 from pathlib import Path
+from typing import Any
 
 import amir
 from amir.errors import InputError
@@ -18,6 +21,8 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
 }
+# What workers print stays in Ray's session folder; the job says what its user needs to know.
+QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
 
 
 def connect() -> None:
@@ -30,35 +35,86 @@ def connect() -> None:
 
     if ray.is_initialized():
         return
-    quiet = {"logging_level": logging.WARNING, "log_to_driver": False}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-        return
+    if address := os.environ.get("RAY_ADDRESS"):
+        _attach(address)
+    else:
+        ray.init(
+            address="local", include_dashboard=False, runtime_env=_local_environment(), **QUIET
+        )
+
+
+def require(
+    *, cpus: float, gpus: int = 0, workers: int = 1, beside: float = 0, purpose: str, remedy: str
+) -> None:
+    """InputError("too_few_resources") unless the nodes can hold so much at once.
+
+    cpus, gpus: of each worker, which must fit on one node. beside: CPUs needed besides, anywhere.
+    What other jobs use at the moment is not deducted: it becomes free.
+    """
+    nodes = [node["Resources"] for node in _nodes()]
+    needed = _wording(workers * cpus + beside, workers * gpus)
+    have = _wording(_total(nodes, "CPU"), _total(nodes, "GPU"))
+    if workers * cpus + beside > _total(nodes, "CPU") or workers * gpus > _total(nodes, "GPU"):
+        raise InputError(
+            "too_few_resources", f"{purpose} needs {needed}, the cluster has {have}; {remedy}"
+        )
+    if sum(_places(node, cpus, gpus) for node in nodes) < workers:
+        raise InputError(
+            "too_few_resources",
+            f"{purpose} needs {workers} x {_wording(cpus, gpus)}, each on one node; the cluster "
+            f"has {have} on {len(nodes)} nodes, which do not hold that; {remedy}",
+        )
+
+
+def cpus() -> float:
+    """CPUs of the whole cluster."""
+    return _total([node["Resources"] for node in _nodes()], "CPU")
+
+
+def gpus() -> int:
+    """GPUs of the whole cluster."""
+    return int(_total([node["Resources"] for node in _nodes()], "GPU"))
+
+
+def _attach(address: str) -> None:
+    import ray
+
+    try:
+        ray.init(**QUIET)
+    except ConnectionError as error:
+        raise InputError(
+            "invalid_setting",
+            f"no Ray cluster answers at RAY_ADDRESS={address}: {error}. Start it, or unset "
+            "RAY_ADDRESS to use this machine",
+        ) from None
+
+
+def _local_environment() -> dict[str, Any]:
+    """What workers on this machine need to find this very library with this very interpreter."""
     library = str(Path(amir.__file__).parent.parent)
     paths = [library, *(p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p)]
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}},
-        **quiet,
-    )
+    return {
+        "env_vars": {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))},
+        # Ray puts it into a shell command: unquoted, no worker starts in a folder with a space.
+        "py_executable": shlex.quote(sys.executable),
+    }
 
 
-def require(*, cpus: float, gpus: float = 0, purpose: str, remedy: str) -> None:
-    """InputError("too_few_resources") unless the cluster has so much in all."""
+def _nodes() -> list[dict[str, Any]]:
     import ray
 
-    have = ray.cluster_resources()
-    for name, needed in (("CPU", cpus), ("GPU", gpus)):
-        if needed > have.get(name, 0) + 1e-9:
-            raise InputError(
-                "too_few_resources",
-                f"{purpose} needs {needed:g} {name}s, the cluster has {have.get(name, 0):g}; {remedy}",
-            )
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
-def cpus() -> int:
-    """CPUs of the whole cluster."""
-    import ray
+def _total(nodes: list[dict[str, float]], name: str) -> float:
+    return float(sum(node.get(name, 0) for node in nodes))
 
-    return int(ray.cluster_resources().get("CPU", 1))
+
+def _places(node: dict[str, float], cpus: float, gpus: int) -> int:
+    """Workers that fit on an otherwise empty node."""
+    by_cpus = int(node.get("CPU", 0) / cpus + 1e-9)
+    return min(by_cpus, int(node.get("GPU", 0) // gpus)) if gpus else by_cpus
+
+
+def _wording(cpus: float, gpus: float) -> str:
+    return f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")

@@ -13,14 +13,14 @@ LIBRARIES = ("torch", "ray", "mlflow", "numpy", "scipy", "pyarrow", "nibabel", "
 
 
 def code_version() -> str:
-    """$AMIR_CODE_VERSION, else the commit of the checkout ("+changes" if edited), else the
-    package's version.
-    """
+    """$AMIR_CODE_VERSION, else the checkout's commit ("+changes" if edited), else the package's."""
     if said := os.environ.get("AMIR_CODE_VERSION"):
         return said
     folder = Path(amir.__file__).parent
     try:
         git = ["git", "-C", str(folder)]
+        # Installed below some other project's checkout, its commit would say nothing of this code.
+        _output([*git, "ls-files", "--error-unmatch", "__init__.py"])
         commit = _output([*git, "rev-parse", "--short=12", "HEAD"])
         edited = _output([*git, "status", "--porcelain", "--untracked-files=no", "--", "."])
     except (OSError, subprocess.SubprocessError):

@@ -6,12 +6,15 @@ import argparse
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from amir.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -32,9 +35,13 @@ def settings_from(
     if unknown:
         raise InputError("invalid_setting", _unknown(unknown[0], [*fields, *shortcuts]))
     values = vars(given)
-    tree = read_yaml(values.pop("config")) if values.get("config") else {}
+    file = values.pop("config")
+    tree: dict[str, Any] = {}
+    # Nested sections first: a dotted name in the file is laid over its section.
+    for name, value in sorted(read_yaml(file).items() if file else (), key=_depth):
+        set_dotted(tree, name, value)
     for name, text in values.items():
-        if text is not None and name != "config":
+        if text is not None:
             dotted = shortcuts.get(name, name)
             set_dotted(tree, dotted, _value(text, fields[dotted]))
     return validate(kind, tree)
@@ -74,10 +81,16 @@ def flatten(settings: BaseModel) -> dict[str, Any]:
 
 
 def set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
-    """tree["a"]["b"] = value for "a.b", making what is missing on the way."""
+    """tree["a"]["b"] = value for "a.b", making what is missing or empty on the way."""
     *parents, last = dotted.split(".")
     for parent in parents:
-        tree = tree.setdefault(parent, {})
+        if tree.get(parent) is None:
+            tree[parent] = {}
+        tree = tree[parent]
+        if not isinstance(tree, dict):
+            raise InputError(
+                "invalid_setting", f"{parent} is {tree!r}, which leaves no place for {dotted}"
+            )
     tree[last] = value
 
 
@@ -97,13 +110,22 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise InputError(
             "invalid_setting", f"{path} holds no settings, but a {type(tree).__name__}"
         )
-    return tree
+    return {str(name): value for name, value in tree.items()}
+
+
+def _depth(setting: tuple[str, Any]) -> int:
+    return setting[0].count(".")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError("invalid_setting", f"{message}; see --help")
 
 
 def _parser(
     kind: type[BaseModel], fields: Mapping[str, FieldInfo], shortcuts: Mapping[str, str]
 ) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=kind.__doc__, allow_abbrev=False)
+    parser = _Parser(description=kind.__doc__, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE.yaml", help="settings; options override them")
     for short, dotted in shortcuts.items():
         _add(parser, short, fields[dotted], f"same as --{dotted}")
@@ -113,28 +135,39 @@ def _parser(
 
 
 def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo, text: str) -> None:
-    several = _is_tuple(field)
     parser.add_argument(
         f"--{name}",
+        dest=name,
         metavar="VALUE",
         help=text.replace("%", "%%"),
-        nargs="+" if several else None,
+        nargs="+" if _is_tuple(field) else None,
     )
 
 
 def _help(field: FieldInfo) -> str:
-    default = "" if field.is_required() else f" (default {field.default})"
-    return f"{field.description or ''}{default}"
+    default = "needed" if field.is_required() else f"default {_spelled(field.default)}"
+    return f"{field.description} ({default})"
+
+
+def _spelled(value: Any) -> str:
+    """A value as it is written on the command line."""
+    if isinstance(value, tuple):
+        return " ".join(map(_spelled, value))
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
 
 
 def _is_tuple(field: FieldInfo) -> bool:
-    return getattr(field.annotation, "__origin__", None) is tuple
+    return get_origin(field.annotation) is tuple
 
 
 def _value(text: str | list[str], field: FieldInfo) -> Any:
     """`1 2 3`, `1,2,3` and `[1, 2, 3]` are one list; null is None where a setting can be unset."""
     if isinstance(text, list):
-        return [part for piece in text for part in piece.strip("[]()").replace(",", " ").split()]
+        if get_args(field.annotation)[0] is str:  # a path may hold a comma or a space
+            return text
+        return [part for word in text for part in word.strip("[]()").replace(",", " ").split()]
     if text == "null" and type(None) in get_args(field.annotation):
         return None
     return text
@@ -143,17 +176,17 @@ def _value(text: str | list[str], field: FieldInfo) -> Any:
 def _unknown(option: str, known: Sequence[str]) -> str:
     name = option.lstrip("-").split("=")[0]
     close = difflib.get_close_matches(name, known, n=3)
-    guess = f"; did you mean --{' or --'.join(close)}?" if close else ""
-    return f"unknown setting {option!r}{guess} Known settings: {', '.join(known)}"
+    guess = f" Did you mean --{' or --'.join(close)}?" if close else ""
+    return f"unknown setting {option!r}.{guess} Known settings: {', '.join(known)}"
 
 
-def _sentence(error: Any, known: Sequence[str]) -> str:
+def _sentence(error: ErrorDetails, known: Sequence[str]) -> str:
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return _unknown(name, known)
     if error["type"] == "missing":
         return f"{name} is needed: give --{name}"
-    where = name or "settings"
     reason = error["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(error["input"], dict) else f" is {error['input']!r}:"
-    return f"{where}{shown} {reason}"
+    if isinstance(error["input"], dict):  # settings that do not fit each other
+        return f"{name}: {reason}" if name else reason
+    return f"{name} is {error['input']!r}: {reason}"

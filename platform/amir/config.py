@@ -1,6 +1,4 @@
-"""Every setting of every job: typed, bounded, documented, and read from YAML and dotted options
-alike.
-"""
+"""Every setting of every job: typed, bounded, documented; the same in YAML and dotted options."""
 
 from __future__ import annotations
 
@@ -13,12 +11,15 @@ from amir.modality import Modality
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
     """Settings never change once made, and a name that is not here is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class IntensityScale(Section):
@@ -50,14 +51,13 @@ class PETDegradation(Section):
     dose_reduction: Annotated[float, Field(gt=1)] = 12.0
     """Events are thinned by this factor (paper: 12)."""
     full_counts: PositiveFloat | None = None
-    """Expected coincidences per axial slice at full dose; null takes the documented default."""
+    """Expected coincidences per axial slice at full dose; null takes the default."""
     iterations: Annotated[int, Field(ge=1, le=50)] = 4
     """OSEM iterations of both reconstructions."""
     subsets: Annotated[int, Field(ge=1, le=60)] = 12
     """OSEM subsets of both reconstructions."""
     post_filter_mm: Annotated[float, Field(ge=0)] | None = None
-    """Full width at half maximum of the Gaussian after OSEM, mm; null takes the documented default.
-    """
+    """Full width at half maximum of the Gaussian after OSEM, mm; null takes the default."""
     target: Literal["reconstruction", "source"] = "reconstruction"
     """The target is OSEM of the counts before thinning, or the scan as it came."""
 
@@ -77,7 +77,7 @@ class SplitFractions(Section):
     train: Fraction = 0.8
     """Share of the patients whose split the cohort leaves open."""
     validation: Fraction = 0.1
-    """Likewise; the rest is the test split."""
+    """Likewise for validation; the rest is the test split."""
 
     @model_validator(mode="after")
     def _leaves_no_more_than_everything(self) -> SplitFractions:
@@ -99,9 +99,7 @@ class PrepareSettings(Section):
     intensity: IntensityScale = IntensityScale()
     degradation: Degradations = Degradations()
     bad_scans: Literal["stop", "skip"] = "stop"
-    """A scan that cannot be read stops the job before anything is written, or is left out and
-    listed.
-    """
+    """A scan that cannot be used stops the job, or is left out and listed in the manifest."""
     central_slices: Annotated[int, Field(ge=1)] | None = None
     """Keep only this many slices from the middle of each scan (paper: 100 of each IXI volume)."""
     cpus: Annotated[int, Field(ge=1)] | None = None
@@ -113,7 +111,7 @@ class DataSettings(Section):
     """Dataset folder made by jobs/prepare_dataset.py."""
     crop: Annotated[int, Field(ge=16, multiple_of=8)] = 128
     """Height and width of the training crops in pixels (paper: 128)."""
-    tasks: tuple[Modality, ...] = (Modality.MRI, Modality.CT, Modality.PET)
+    tasks: Annotated[tuple[Modality, ...], Field(min_length=1)] = tuple(Modality)
     """Modalities to train on."""
     sampling: Literal["proportional", "uniform"] = "proportional"
     """Tasks in proportion to their slices, as published, or all alike."""
@@ -166,7 +164,7 @@ class OptimizerSettings(Section):
     """Where the cosine ends."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Steps of linear warm-up before the cosine (the published recipe has none)."""
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Adam's moment decays."""
 
 
@@ -199,9 +197,7 @@ class WorkerSettings(Section):
 
 class TrackingSettings(Section):
     uri: str | None = None
-    """MLflow server or sqlite:////path; null makes mlflow.db in the storage folder; none: no
-    MLflow.
-    """
+    """MLflow server or sqlite:////path; none: no MLflow; null: mlflow.db in the storage folder."""
     experiment: str = "amir"
     """MLflow experiment."""
 
@@ -251,7 +247,7 @@ class EvaluateSettings(Section):
 
     data: Path
     """Dataset folder."""
-    models: tuple[str, ...]
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
     """Model references: a checkpoint folder, RUN, RUN@STEP or models:/amir@champion."""
     out: Path
     """Folder for scores, tables and the picture."""

@@ -8,26 +8,28 @@ from numpy.typing import NDArray
 from amir.config import IntensityScale
 from amir.modality import Modality
 
+FLAT = 0.999  # a scan whose voxels are all so close to the maximum has no background
+
 
 def intensity_scale(
     degraded: NDArray[np.float32], modality: Modality, settings: IntensityScale
 ) -> float:
     """Factor from a scan's numbers to the network's physical range; 1.0 for CT and PET.
 
-    degraded: all voxels of the DEGRADED scan: the target is not known when a model is used, and
-    must not leak.
-    The percentile is taken above Otsu's threshold, so that it does not depend on how much air was
-    scanned.
+    degraded: all voxels of the DEGRADED scan; the target is not known when a model is used, and
+    must not leak. The percentile is taken above Otsu's threshold, so that it does not depend on
+    how much air was scanned. A scan without a positive voxel keeps its numbers.
     """
     if modality is not Modality.MRI or settings.scale == "fixed":
         return 1.0
     from skimage.filters import threshold_otsu
 
-    if degraded.min() == degraded.max():
+    peak = float(degraded.max())
+    if peak <= 0:
         return 1.0
     # Relative to the maximum, so that a scan times 7 gets exactly a seventh of the scale.
-    peak = float(degraded.max())
     relative = degraded.ravel() / np.float32(peak)
-    foreground = relative[relative > threshold_otsu(relative)]
-    top = float(np.percentile(foreground, settings.percentile)) * peak
+    if relative.min() < FLAT:
+        relative = relative[relative > threshold_otsu(relative)]
+    top = float(np.percentile(relative, settings.percentile)) * peak
     return settings.set_point / top if top > 0 else 1.0

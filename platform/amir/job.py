@@ -1,19 +1,21 @@
-"""What every job does around its work: messages instead of tracebacks, and exit codes that mean something.
+"""What every job does around its work: messages in place of tracebacks, exit codes with a meaning.
 
-0 done; 1 failed while running; 2 wrong settings or input, nothing was written; 130 interrupted, state
-saved.
+0 done; 1 failed while running; 2 wrong settings or input, nothing was written; 130 interrupted,
+what was finished is kept.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
 
+from amir.durable import DISK_FULL
 from amir.errors import InputError
+
+SECONDS_BETWEEN_LINES = 2.0
 
 
 def run_job(work: Callable[[Sequence[str]], None]) -> None:
@@ -26,8 +28,6 @@ def exit_code(work: Callable[[Sequence[str]], None], arguments: Sequence[str]) -
     """Run work; a mistake of the user's becomes one line with its code."""
     try:
         work(arguments)
-    except InputError as error:
-        return _fail(2, error.code, str(error))
     except KeyboardInterrupt:
         return _fail(130, "interrupted", "run the same command again to go on")
     except Exception as error:
@@ -35,9 +35,11 @@ def exit_code(work: Callable[[Sequence[str]], None], arguments: Sequence[str]) -
             return _fail(
                 1,
                 "disk_full",
-                f"the disk is full ({error}); free some room or choose another folder, then run the "
-                "same command again",
+                f"the disk is full ({error}); free some room or choose another folder, then run "
+                "the same command again",
             )
+        if isinstance(error, InputError):
+            return _fail(2, error.code, str(error))
         traceback.print_exc()
         return _fail(1, "failed", f"{type(error).__name__}: {error}")
     return 0
@@ -50,23 +52,29 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """Says how many of a known number are done, how fast, and how long it will take; at most every two seconds."""
+    """Says how many of how many are done, how fast, and how long it will take; not too often."""
 
     def __init__(self, what: str) -> None:
         self.what = what
         self.start = self.said = time.monotonic()
         self.first: int | None = None
 
-    def __call__(self, done: int, every: int) -> None:
+    def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
         if self.first is None:
             self.first = done
-        if done < every and now - self.said < 2:
+        if done < total and now - self.said < SECONDS_BETWEEN_LINES:
             return
         self.said = now
-        rate = (done - self.first) / max(now - self.start, 1e-9)
-        left = f", {(every - done) / rate:.0f} s left" if rate and done < every else ""
-        say(f"{self.what}: {done} of {every} ({60 * rate:.0f} per minute{left})")
+        say(f"{self.what}: {done} of {total}{self._pace(done, total, now - self.start)}")
+
+    def _pace(self, done: int, total: int, seconds: float) -> str:
+        """What was found done at the start took no time of this job's."""
+        new = done - (self.first or 0)
+        if new == 0 or seconds <= 0:
+            return ""
+        left = f", {(total - done) * seconds / new:.0f} s left" if done < total else ""
+        return f" ({60 * new / seconds:.0f} per minute{left})"
 
 
 def _fail(code: int, kind: str, message: str) -> int:
@@ -75,8 +83,11 @@ def _fail(code: int, kind: str, message: str) -> int:
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether the error, or one that it was raised for, says that a disk is full."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            return True
+        if isinstance(error, InputError) and error.code == "disk_full":
             return True
         error = error.__cause__ or error.__context__
     return False

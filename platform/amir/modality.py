@@ -1,6 +1,4 @@
-"""The three scanners and their intensities: physical ranges, units, planes, and the way to the
-network's 0..1 and back.
-"""
+"""The three scanners: their physical ranges, units and planes, and the way to 0..1 and back."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ Image = TypeVar("Image", bound=Any)  # a NumPy array or a torch tensor: both kno
 
 
 class Modality(StrEnum):
-    """Which scanner a scan comes from; the value is the spelling used in files, tables and metric
-    names.
-    """
+    """Which scanner a scan comes from; the value is its spelling in files, tables and metrics."""
 
     MRI = "MRI"
     CT = "CT"
@@ -36,15 +32,18 @@ class IntensityRange:
 
     def clip(self, image: Image) -> Image:
         """A copy of the image, limited to the range."""
-        return image.clip(self.lower, self.upper)
+        clipped: Image = image.clip(self.lower, self.upper)
+        return clipped
 
     def normalise(self, image: Image) -> Image:
         """Physical units to 0..1; values outside the range are clipped."""
-        return (self.clip(image) - self.lower) / self.span
+        normalised: Image = (self.clip(image) - self.lower) / self.span
+        return normalised
 
     def denormalise(self, image: Image) -> Image:
         """0..1 to physical units; values outside 0..1 are clipped to the range."""
-        return self.clip(image * self.span + self.lower)
+        physical: Image = self.clip(image * self.span + self.lower)
+        return physical
 
 
 # Paper, section 3.1, and the published code: 3071 HU, not the 3072 of the authors' later

@@ -25,9 +25,7 @@ class Panel(NamedTuple):
 
 
 def draw_panels(panels: Sequence[Panel], path: Path, *, title: str) -> Path:
-    """A PNG with one row per panel and columns degraded, restored, target, error (restored -
-    target).
-    """
+    """A PNG, a row per panel: degraded, restored, target, and error (restored - target)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 2.9 * len(panels) + 0.5), layout="constrained")

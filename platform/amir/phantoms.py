@@ -19,6 +19,7 @@ from amir.phantom_anatomy import Grid, Volume, abdomen_ct, head_t2, trunk_fdg
 SLICES = {Modality.MRI: 10, Modality.CT: 8, Modality.PET: 48}
 # Width and depth of the field of view, and height of the stack.
 EXTENT_MM = {Modality.MRI: (220.0, 60.0), Modality.CT: (350.0, 80.0), Modality.PET: (400.0, 360.0)}
+POINT_SPREAD = 0.8  # standard deviation in pixels; degraded heads then score as real ones do
 ANATOMY: dict[Modality, Callable[[np.random.Generator, Grid], Volume]] = {
     Modality.MRI: head_t2,
     Modality.CT: abdomen_ct,
@@ -41,18 +42,19 @@ def phantom_scan(
 
 
 def _rician(generator: np.random.Generator, image: Volume) -> Volume:
-    """A scanner's gain, then noise of 0.5 to 1.5 % of white matter in both channels."""
+    """The scanner's point spread and gain; noise of 0.5 to 1.5 % of white matter per channel."""
     gain, deviation = generator.uniform(0.6, 1.8), generator.uniform(4, 12)
+    image = ndimage.gaussian_filter(image, (POINT_SPREAD, POINT_SPREAD, 0))
     real, imaginary = generator.standard_normal((2, *image.shape), np.float32) * deviation
     return np.asarray(np.hypot(image + real, imaginary) * gain, np.float32)
 
 
 def _ramp_like(generator: np.random.Generator, image: Volume) -> Volume:
-    """Noise of 8 to 14 HU without low frequencies, as filtered back-projection leaves it."""
+    """Noise of 16 to 28 HU, as in thin slices, without low frequencies, as filtered back-projection leaves it."""
     white = generator.standard_normal(image.shape, np.float32)
     grains = [ndimage.gaussian_filter(white, (width, width, 0)) for width in (0.6, 1.5)]
     noise = grains[0] - grains[1]
-    deviation = generator.uniform(8, 14) / noise.std()
+    deviation = generator.uniform(16, 28) / noise.std()
     return np.asarray(np.maximum(image + noise * deviation, -1024), np.float32)
 
 

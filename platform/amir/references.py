@@ -15,9 +15,7 @@ from amir.errors import InputError
 
 
 def find_model(reference: str, *, storage: Path, tracking_uri: str | None = None) -> Checkpoint:
-    """The checkpoint that a reference names. RUN alone is the run's best checkpoint, else its
-    latest.
-    """
+    """The checkpoint that a reference names; RUN alone is its best one, else its latest."""
     if reference.startswith("models:/"):
         from amir.tracking import download_model
 
@@ -38,14 +36,17 @@ def find_model(reference: str, *, storage: Path, tracking_uri: str | None = None
 
 
 def best_step(run: Path) -> int | None:
-    """The step whose checkpoint validated best, as the run's training recorded it."""
+    """The step whose checkpoint validated best, as the run's training recorded it; None yet."""
     marker = run / "checkpoints" / "best"
     return int(marker.read_text()) if marker.is_file() else None
 
 
 def _of_folder(folder: Path) -> Checkpoint:
     if not folder.is_dir():
-        raise InputError("unknown_model", f"there is no checkpoint folder {folder}")
+        raise InputError(
+            "unknown_model",
+            f"there is no checkpoint folder {folder}; a run's checkpoint is RUN or RUN@STEP",
+        )
     if (folder / "checkpoints").is_dir():
         return _of_run(folder, "")
     return checkpoint.load(folder)
@@ -53,30 +54,37 @@ def _of_folder(folder: Path) -> Checkpoint:
 
 def _of_run(run: Path, step: str) -> Checkpoint:
     folder = run / "checkpoints"
-    if not step:
-        best = best_step(run)
-        found = checkpoint.load(folder / str(best)) if best is not None else None
-        found = found or checkpoint.latest(folder)
-        if found is None:
-            raise InputError("unknown_model", f"run {run.name} has no checkpoint yet")
-        return found
-    saved = checkpoint.saved_steps(folder)
-    if not step.isdigit() or int(step) not in saved:
+    if step:
+        return _of_step(run, step)
+    best = best_step(run)
+    found = checkpoint.latest(folder) if best is None else checkpoint.load(folder / str(best))
+    if found is None:
+        raise InputError("unknown_model", f"run {run.name} has no checkpoint yet; train it first")
+    return found
+
+
+def _of_step(run: Path, step: str) -> Checkpoint:
+    saved = checkpoint.saved_steps(run / "checkpoints")
+    if not step.isdecimal() or int(step) not in saved:
         raise InputError(
             "unknown_model",
-            f"run {run.name} has no checkpoint at step {step!r}; it has {', '.join(map(str, saved))}",
+            f"run {run.name} has no checkpoint at step {step!r}; it has "
+            + (", ".join(map(str, saved)) or "none"),
         )
-    return checkpoint.load(folder / step)
+    return checkpoint.load(run / "checkpoints" / str(int(step)))
 
 
 def _of_digest(digest: str, storage: Path) -> Checkpoint:
     for run in _runs(storage):
         folder = storage / run / "checkpoints"
         for step in checkpoint.saved_steps(folder):
-            found = checkpoint.load(folder / str(step))
-            if found.digest.startswith(digest):
-                return found
-    raise InputError("unknown_model", f"no checkpoint in {storage} has a digest {digest}...")
+            stated = checkpoint.stated_digest(folder / str(step))
+            if stated is not None and stated.startswith(digest):
+                return checkpoint.load(folder / str(step))
+    raise InputError(
+        "unknown_model",
+        f"no checkpoint in {storage} has a digest {digest}...; name a checkpoint folder or a RUN",
+    )
 
 
 def _runs(storage: Path) -> list[str]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +22,8 @@ LOSS, L1, BALANCE = "train/loss", "train/l1", "train/balance"
 LEARNING_RATE, RATE, WAIT = "train/learning_rate", "train/samples_per_second", "train/data_wait"
 GAIN, GAIN_WORST = "validation/gain", "validation/gain_worst"
 PARAMETERS_PER_CALL, METRICS_PER_CALL = 100, 1000  # MLflow's limits
+# Read by MLflow with each request; by default it tries for minutes, and training would wait.
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 Rows = Sequence[tuple[int, Mapping[str, float]]]  # (step, name -> value)
 log = logging.getLogger(__name__)
 
@@ -37,9 +41,7 @@ class Run(Protocol):
 
 
 def tracking_uri(settings: TrackingSettings, storage: Path) -> str | None:
-    """The MLflow address: as set, else $MLFLOW_TRACKING_URI, else SQLite in the storage folder;
-    None for "none".
-    """
+    """As set, else $MLFLOW_TRACKING_URI, else SQLite in the storage folder; None for "none"."""
     if settings.uri == "none":
         return None
     uri = settings.uri or os.environ.get("MLFLOW_TRACKING_URI")
@@ -49,7 +51,7 @@ def tracking_uri(settings: TrackingSettings, storage: Path) -> str | None:
 def open_run(
     settings: TrackingSettings, storage: Path, *, name: str, run_id: str | None = None
 ) -> Run:
-    """Start a run, or go on with the one of `run_id`. InputError if the server cannot be reached."""
+    """Start a run, or go on with the one of `run_id`; InputError if MLflow cannot be reached."""
     uri = tracking_uri(settings, storage)
     if uri is None:
         return Untracked()
@@ -60,8 +62,8 @@ def open_run(
     except (MlflowException, OSError) as error:
         raise InputError(
             "invalid_setting",
-            f"MLflow at {uri} does not answer: {error}. Start it, change --tracking.uri, or run "
-            "without it: --tracking.uri none",
+            f"MLflow at {_public(uri)} does not take the run: {_public(error)}. Mend or start it, "
+            "change --tracking.uri, or run without it: --tracking.uri none",
         ) from None
 
 
@@ -78,7 +80,10 @@ class Untracked:
 
 
 class MlflowRun:
-    """A run in MLflow, by its explicit id: nothing depends on MLflow's global state."""
+    """A run in MLflow, by its explicit id: nothing depends on MLflow's global state.
+
+    A server that is away for a moment costs what it should have recorded, never the training.
+    """
 
     def __init__(
         self, uri: str, experiment: str, storage: Path, *, name: str, run_id: str | None
@@ -97,17 +102,18 @@ class MlflowRun:
         from mlflow.entities import Param
 
         every = [Param(name, str(value)) for name, value in values.items()]
-        for start in range(0, len(every), PARAMETERS_PER_CALL):
-            self.client.log_batch(self.id, params=every[start : start + PARAMETERS_PER_CALL])
+        with self._forgiven("parameters"):
+            for start in range(0, len(every), PARAMETERS_PER_CALL):
+                self.client.log_batch(self.id, params=every[start : start + PARAMETERS_PER_CALL])
 
     def tags(self, values: Mapping[str, str]) -> None:
-        for name, value in values.items():
-            self.client.set_tag(self.id, name, value)
+        with self._forgiven("tags"):
+            for name, value in values.items():
+                self.client.set_tag(self.id, name, value)
 
     def metrics(self, rows: Rows) -> None:
-        """A server that is away for a moment costs these values, never the training."""
+        """Log what is finite; MLflow's databases know neither NaN nor infinity alike."""
         from mlflow.entities import Metric
-        from mlflow.exceptions import MlflowException
 
         now = int(time.time() * 1000)
         every = [
@@ -116,17 +122,26 @@ class MlflowRun:
             for name, value in values.items()
             if math.isfinite(value)
         ]
-        try:
+        with self._forgiven("metrics"):
             for start in range(0, len(every), METRICS_PER_CALL):
                 self.client.log_batch(self.id, metrics=every[start : start + METRICS_PER_CALL])
-        except (MlflowException, OSError) as error:
-            log.warning("MLflow did not take metrics up to step %d: %s", rows[-1][0], error)
 
     def file(self, path: Path, *, folder: str | None = None) -> None:
-        self.client.log_artifact(self.id, str(path), folder)
+        with self._forgiven(path.name):
+            self.client.log_artifact(self.id, str(path), folder)
 
     def finish(self, status: str = "FINISHED") -> None:
-        self.client.set_terminated(self.id, status)
+        with self._forgiven("the end of the run"):
+            self.client.set_terminated(self.id, status)
+
+    @contextmanager
+    def _forgiven(self, what: str) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            log.warning("MLflow did not take %s: %s", what, _public(error))
 
 
 def download_model(reference: str, *, uri: str | None, storage: Path) -> Path:
@@ -138,26 +153,45 @@ def download_model(reference: str, *, uri: str | None, storage: Path) -> Path:
     if address is None:
         raise InputError("unknown_model", f"{reference} needs MLflow; give --tracking.uri")
     try:
-        _client(address)
-        return Path(download_artifacts(artifact_uri=reference, tracking_uri=address))
+        # MLflow would look "models:/" up in its global registry, whatever address it is given.
+        source = _source(_client(address), reference)
+        return Path(download_artifacts(source, tracking_uri=address, registry_uri=address))
     except (MlflowException, OSError) as error:
-        raise InputError("unknown_model", f"{reference} at {address}: {error}") from None
+        raise InputError(
+            "unknown_model",
+            f"MLflow at {_public(address)} has no {reference}: {_public(error)}. Name one of its "
+            "versions or aliases, or a checkpoint folder",
+        ) from None
+
+
+def _source(client: Any, reference: str) -> str:
+    """Where the files of a registered model version lie."""
+    parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", reference)
+    if parts is None:
+        raise InputError(
+            "unknown_model", f"{reference} is neither models:/NAME@ALIAS nor models:/NAME/VERSION"
+        )
+    name, alias, version = parts.groups()
+    if alias is not None:
+        version = client.get_model_version_by_alias(name, alias).version
+    return str(client.get_model_version_download_uri(name, version))
 
 
 def _client(uri: str) -> Any:
+    """A client that keeps its log quiet and its patience short; makes the folder of SQLite."""
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def _experiment(client: Any, uri: str, name: str, storage: Path) -> str:
-    """The experiment's id; made on first use, its artifacts in the storage folder unless a server
-    keeps them.
-    """
+    """The experiment's id, made on first use; without a server its files lie in the storage."""
     from mlflow.exceptions import MlflowException
 
     if (found := client.get_experiment_by_name(name)) is not None:
@@ -165,5 +199,12 @@ def _experiment(client: Any, uri: str, name: str, storage: Path) -> str:
     place = None if uri.startswith("http") else (storage.absolute() / "mlflow-artifacts").as_uri()
     try:
         return str(client.create_experiment(name, artifact_location=place))
-    except MlflowException:  # another run made it in between
-        return str(client.get_experiment_by_name(name).experiment_id)
+    except MlflowException:
+        if (made_by_another := client.get_experiment_by_name(name)) is None:
+            raise
+        return str(made_by_another.experiment_id)
+
+
+def _public(text: object) -> str:
+    """The first line of an address or an error, without user and password."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", str(text).split("\n", 1)[0])

@@ -225,6 +225,7 @@ def test_the_full_network_gives_the_published_output_and_gradients(
     for key, norm in expected["grad_norms"].items():
         gradient = gradients[rename_amir_key(key)]
         found = 0.0 if gradient is None else gradient.norm().item()
+        # In float64 one norm lies 1.6e-4 from the recorded one, which is of float32.
         assert found == pytest.approx(norm or 0.0, rel=1e-3, abs=1e-7), key
 
 
@@ -262,7 +263,7 @@ def test_published_weights_that_do_not_fit_are_named(official: dict[str, Tensor]
 
 def test_evaluation_in_strips_equals_evaluation_at_once(tiny: Callable[..., AMIR]) -> None:
     """Without a gradient the CPU works in bands of rows; with one, on whole images."""
-    degraded = torch.rand(1, 1, 256, 192, generator=torch.Generator().manual_seed(0))
+    degraded = torch.rand(1, 1, 264, 256, generator=torch.Generator().manual_seed(0))
     block = tiny().eval().decoder[0]
     features = convolve(nn.Conv2d(1, 32, 3, padding=1), degraded.permute(0, 2, 3, 1)).detach()
     with torch.no_grad():

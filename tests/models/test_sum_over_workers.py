@@ -46,12 +46,28 @@ def batch() -> tuple[Tensor, Tensor, list[Tensor]]:
     return degraded, target, noise
 
 
-def gradients(model: Any, share: slice, *, balance_weight: float) -> dict[str, Tensor]:
+def valid_pixels() -> Tensor:
+    """The first items are small slices, padded to the crop; one of them has no valid pixel."""
+    valid = torch.ones(BATCH, 1, SIDE, SIDE, dtype=torch.bool)
+    for item, side in enumerate((0, 3, 9)):
+        valid[item, :, side:] = valid[item, :, :, side:] = False
+    return valid
+
+
+def gradients(
+    model: Any, share: slice, *, balance_weight: float, valid: Tensor | None = None
+) -> dict[str, Tensor]:
     degraded, target, noise = batch()
     restored = model(degraded[share], gate_noise=[level[share].flatten(0, 1) for level in noise])
-    restoration_loss(restored, target[share], balance_weight=balance_weight).total.backward()
+    mask = None if valid is None else valid[share]
+    restoration_loss(
+        restored, target[share], balance_weight=balance_weight, mask=mask
+    ).total.backward()
     module = model.module if isinstance(model, DistributedDataParallel) else model
     return {name: parameter.grad for name, parameter in module.named_parameters()}
+
+
+CASES = [("published", None), ("paper", None), ("published", valid_pixels())]
 
 
 def work(rank: int, workers: int, folder: str) -> None:
@@ -65,9 +81,11 @@ def work(rank: int, workers: int, folder: str) -> None:
     )
     share = slice(rank * BATCH // workers, (rank + 1) * BATCH // workers)
     found = {}
-    for routing in ("published", "paper"):
+    for routing, valid in CASES:
         model = DistributedDataParallel(network(routing))
-        found[routing] = gradients(model, share, balance_weight=BALANCE_WEIGHT)
+        found[routing, valid is not None] = gradients(
+            model, share, balance_weight=BALANCE_WEIGHT, valid=valid
+        )
         if rank == 0:
             # One worker evaluates alone: in evaluation nothing may wait for the others.
             with torch.no_grad():
@@ -90,8 +108,11 @@ def test_workers_find_the_gradients_of_the_joined_batch(workers: int, tmp_path: 
         for process in context.processes:
             process.kill()
     found = torch.load(tmp_path / "gradients.pt")
-    for routing, of_workers in found.items():
-        joined = gradients(network(routing), slice(None), balance_weight=BALANCE_WEIGHT)
+    for routing, valid in CASES:
+        of_workers = found[routing, valid is not None]
+        joined = gradients(
+            network(routing), slice(None), balance_weight=BALANCE_WEIGHT, valid=valid
+        )
         for name, gradient in joined.items():
             torch.testing.assert_close(
                 of_workers[name], gradient, rtol=1e-9, atol=1e-12, msg=f"{routing} {name}"
@@ -111,4 +132,14 @@ def test_balance_taken_per_worker_would_give_other_gradients() -> None:
         gradients(network("published"), half, balance_weight=BALANCE_WEIGHT)[name]
         for half in (slice(0, 3), slice(3, 6))
     ]
+    assert (sum(halves) / 2 - joined).norm() > 0.05 * joined.norm()
+
+
+def test_means_per_worker_would_weigh_the_pixels_of_padded_slices_more() -> None:
+    valid = valid_pixels()
+    name = "output.weight"
+    joined, *halves = (
+        gradients(network("published"), share, balance_weight=0, valid=valid)[name]
+        for share in (slice(None), slice(0, 3), slice(3, 6))
+    )
     assert (sum(halves) / 2 - joined).norm() > 0.05 * joined.norm()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from amir.errors import InputError
 from amir.modality import Modality
@@ -18,9 +19,7 @@ KNOWN = (*REQUIRED, "degraded", "split", "linked_to")
 
 @dataclass(frozen=True)
 class CohortRow:
-    """One scan of a patient. degraded: the paired bad scan, None to simulate it. split: None to
-    draw it.
-    """
+    """One scan of a patient. degraded: None to simulate it. split: None to draw it."""
 
     patient_id: str
     modality: Modality
@@ -31,14 +30,12 @@ class CohortRow:
 
 
 def read_cohort(path: Path) -> list[CohortRow]:
-    """Read a cohort CSV; paths are relative to it. InputError("invalid_cohort") names line and
-    column.
-    """
+    """Read a cohort CSV, paths relative to it; InputError names the line and the column."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             _check_columns(path, list(reader.fieldnames or ()))
-            rows = [_row(path, line, cells) for line, cells in enumerate(reader, start=2)]
+            rows = [_row(path, reader.line_num, cells) for cells in reader]
     except FileNotFoundError:
         raise InputError("missing_file", f"there is no cohort file {path}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -59,13 +56,16 @@ def _check_columns(path: Path, columns: list[str]) -> None:
         )
 
 
-def _row(path: Path, line: int, cells: dict[str, str | None]) -> CohortRow:
+def _row(path: Path, line: int, cells: Mapping[str | None, Any]) -> CohortRow:
     def cell(name: str) -> str:
         return (cells.get(name) or "").strip()
 
     def fault(reason: str) -> InputError:
         return InputError("invalid_cohort", f"{path.name} line {line}: {reason}")
 
+    without_column = [text for text in cells.get(None) or () if text.strip()]
+    if without_column:
+        raise fault(f"{without_column[0]!r} is in no column; put quotes around a cell with a comma")
     for name in REQUIRED:
         if not cell(name):
             raise fault(f"{name} is empty")
@@ -80,12 +80,17 @@ def _row(path: Path, line: int, cells: dict[str, str | None]) -> CohortRow:
         modality=Modality(cell("modality").upper()),
         target=_existing(path, line, cell("target")),
         degraded=_existing(path, line, cell("degraded")) if cell("degraded") else None,
-        split=cast(Split, cell("split")) or None,
+        split=cast("Split | None", cell("split") or None),
         linked_to=cell("linked_to") or None,
     )
 
 
 def _existing(cohort: Path, line: int, name: str) -> Path:
+    if "://" in name:
+        raise InputError(
+            "unsupported",
+            f"{cohort.name} line {line}: {name} is an address; mount it or copy it to a folder",
+        )
     path = (cohort.parent / name).absolute()
     if not path.exists():
         raise InputError(
@@ -96,11 +101,13 @@ def _existing(cohort: Path, line: int, name: str) -> Path:
 
 
 def _check_scans_listed_once(path: Path, rows: list[CohortRow]) -> None:
-    seen: set[Path] = set()
+    """By the file itself: a link, or another spelling of the path, is the same scan."""
+    seen: dict[Path, CohortRow] = {}
     for row in rows:
-        if row.target in seen:
+        before = seen.setdefault(row.target.resolve(), row)
+        if before is not row:
             raise InputError(
                 "invalid_cohort",
-                f"{path.name} lists {row.target.name} of patient {row.patient_id} twice as a target",
+                f"{path.name} lists one scan twice as a target: {before.target.name} of patient "
+                f"{before.patient_id}, {row.target.name} of patient {row.patient_id}",
             )
-        seen.add(row.target)

@@ -52,7 +52,7 @@ class Manifest(Entry):
     format: int = FORMAT
     settings: dict[str, Any]
     intensity: IntensityScale
-    shards: dict[str, list[ShardEntry]]
+    shards: dict[Split, list[ShardEntry]]
     refused: list[Refusal]
     ranges: dict[str, list[float]]
     versions: dict[str, str]
@@ -74,16 +74,12 @@ def make_manifest(
     *,
     settings: Mapping[str, Any],
     intensity: IntensityScale,
-    shards: Mapping[str, Sequence[ShardEntry]],
+    shards: Mapping[Split, Sequence[ShardEntry]],
     refused: Sequence[Refusal],
     ranges: Mapping[str, list[float]],
     versions: Mapping[str, str],
 ) -> Manifest:
-    """A manifest with its digests: over who is in which split, and over every shard and the
-    settings.
-    """
-    people = {split: sorted({s.patient_id for s in shards[split]}) for split in SPLITS}
-    files = sorted(shard.sha256 for split in SPLITS for shard in shards[split])
+    """A manifest with its digests."""
     return Manifest(
         settings=dict(settings),
         intensity=intensity,
@@ -91,8 +87,8 @@ def make_manifest(
         refused=list(refused),
         ranges=dict(ranges),
         versions=dict(versions),
-        split_digest=_digest(people),
-        dataset_digest=_digest([files, settings]),
+        split_digest=_split_digest(shards),
+        dataset_digest=_dataset_digest(shards, settings),
     )
 
 
@@ -101,24 +97,51 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a dataset folder; InputError("invalid_dataset") says what is wrong with it."""
-    path = folder / "manifest.json"
+    """The manifest of a dataset folder; InputError says what is wrong with it."""
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        manifest = Manifest.model_validate(tree)
+        text = (folder / "manifest.json").read_text(encoding="utf-8")
+        tree = json.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             "missing_file",
-            f"{folder} is no dataset folder (no manifest.json); make one with jobs/prepare_dataset.py",
+            f"{folder} is no dataset folder (no manifest.json); make one with "
+            "jobs/prepare_dataset.py",
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
-        raise InputError("invalid_dataset", f"{path} is damaged: {error}") from None
-    if manifest.format > FORMAT:
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, str(error)) from None
+    if not isinstance(tree, dict) or not isinstance(tree.get("format"), int):
+        raise _damaged(folder, "it does not say its format")
+    if tree["format"] > FORMAT:
         raise InputError(
             "invalid_dataset",
-            f"{path} has format {manifest.format}, this version reads up to {FORMAT}",
+            f"dataset {folder} has format {tree['format']}, this version reads up to {FORMAT}: "
+            "update the platform",
         )
+    return _verified(folder, tree)
+
+
+def _verified(folder: Path, tree: dict[str, Any]) -> Manifest:
+    try:
+        manifest = Manifest.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise _damaged(folder, f"{place}: {first['msg']}") from None
+    if set(manifest.shards) != set(SPLITS):
+        raise _damaged(folder, f"its splits are {', '.join(manifest.shards)}")
+    stated = manifest.split_digest, manifest.dataset_digest
+    shards = manifest.shards
+    if stated != (_split_digest(shards), _dataset_digest(shards, manifest.settings)):
+        raise _damaged(folder, "its digests do not fit what it lists")
     return manifest
+
+
+def _damaged(folder: Path, reason: str) -> InputError:
+    return InputError(
+        "invalid_dataset",
+        f"the manifest of {folder} is damaged: {reason}; remove the folder and prepare the dataset "
+        "again",
+    )
 
 
 def check_shards(folder: Path, manifest: Manifest) -> None:
@@ -132,8 +155,21 @@ def check_shards(folder: Path, manifest: Manifest) -> None:
                 raise InputError(
                     "invalid_dataset",
                     f"shard {shard.file} (patient {shard.patient_id}) is damaged: its content does "
-                    "not match the manifest; prepare the dataset again",
+                    "not match the manifest; remove the folder and prepare the dataset again",
                 )
+
+
+def _split_digest(shards: Mapping[Split, Sequence[ShardEntry]]) -> str:
+    """Over who is in which split."""
+    return _digest({split: sorted({s.patient_id for s in shards[split]}) for split in SPLITS})
+
+
+def _dataset_digest(
+    shards: Mapping[Split, Sequence[ShardEntry]], settings: Mapping[str, Any]
+) -> str:
+    """Over every shard and the settings."""
+    files = sorted(shard.sha256 for split in SPLITS for shard in shards[split])
+    return _digest([files, settings])
 
 
 def _digest(value: Any) -> str:

@@ -20,69 +20,67 @@ from amir.imaging import Scan, from_plane, read_scan, to_plane
 from amir.intensity import intensity_scale
 from amir.modality import MODELLING_RANGES, TRAINING_PLANES, Modality
 
-Volume = NDArray[np.float32]
-# A slice is air when hardly any of its target is above this; MR has no unit, so a share of its
-# maximum.
+Image = NDArray[np.float32]
+# A slice is air when hardly any of its target is above this: for MR, which has no unit, a share of
+# the scan's maximum.
 AIR = {Modality.MRI: 0.05, Modality.CT: -500.0, Modality.PET: 0.1}
 AIR_SHARE = 0.01
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A degraded scan and its target on one grid, and how the one was made from the other."""
+    """A degraded scan and its target on one grid.
+
+    degradation: how the one was made from the other. scale: brings both onto the network's range
+    (MR only, else 1).
+    """
 
     target: Scan
     degraded: Scan
     degradation: dict[str, Any]
+    scale: float
+
+    def clipped(self) -> int:
+        """Voxels of the target that the network's range cannot hold."""
+        limits = MODELLING_RANGES[self.target.modality]
+        scaled = self.target.voxels * np.float32(self.scale)
+        return int(np.count_nonzero((scaled < limits.lower) | (scaled > limits.upper)))
 
 
 def read_pair(row: CohortRow, settings: PrepareSettings) -> Pair:
     """The pair of a cohort row; where no degraded scan is given it is simulated."""
     source = read_scan(row.target, modality=row.modality)
     if row.degraded is None:
-        return _simulate(source, settings)
-    degraded = read_scan(row.degraded, modality=row.modality)
-    if degraded.voxels.shape != source.voxels.shape or not np.allclose(
-        degraded.affine, source.affine, atol=0.01
-    ):
-        raise InputError(
-            "inconsistent",
-            f"patient {row.patient_id}: degraded {degraded.voxels.shape} and target "
-            f"{source.voxels.shape} do not lie on one grid; resample one to the other first",
-        )
-    return Pair(source, degraded, {"name": "paired"})
+        target, degraded, degradation = _simulate(source, settings)
+    else:
+        target, degradation = source, {"name": "paired"}
+        degraded = read_scan(row.degraded, modality=row.modality)
+        _check_grid(degraded, target)
+    scale = intensity_scale(degraded.voxels, row.modality, settings.intensity)
+    return Pair(target, degraded, degradation, scale)
 
 
 def slice_pairs(pair: Pair, row: CohortRow, settings: PrepareSettings) -> Iterator[dict[str, Any]]:
-    """Parquet rows of a pair, air-only slices left out."""
-    modality = row.modality
-    target = to_plane(pair.target, TRAINING_PLANES[modality])
-    degraded = to_plane(pair.degraded, TRAINING_PLANES[modality])
+    """Parquet rows of a pair without slices of air; InputError("empty") at once if none is left."""
+    modality, plane = row.modality, TRAINING_PLANES[row.modality]
+    target, degraded = to_plane(pair.target, plane), to_plane(pair.degraded, plane)
+    kept = kept_slices(target.slices, modality, settings.central_slices)
+    if not kept:
+        raise InputError("empty", f"scan {scan_id(pair.target)} holds nothing but air")
     common = {
         "patient_id": row.patient_id,
         "scan_id": scan_id(pair.target),
         "modality": str(modality),
-        "plane": TRAINING_PLANES[modality],
+        "plane": plane,
         "spacing_mm": list(target.spacing_mm[:2]),
         "unit": MODELLING_RANGES[modality].unit,
-        "intensity_scale": intensity_scale(pair.degraded.voxels, modality, settings.intensity),
+        "intensity_scale": pair.scale,
         "degradation": json.dumps(pair.degradation, sort_keys=True),
     }
-    for k in kept_slices(target.slices, modality, settings.central_slices):
-        good, good_type = pack(target.slices[k])
-        bad, bad_type = pack(degraded.slices[k])
-        yield common | {
-            "slice_index": k,
-            "height": target.slices.shape[1],
-            "width": target.slices.shape[2],
-            "target": good,
-            "target_dtype": good_type,
-            "degraded": bad,
-            "degraded_dtype": bad_type,
-        }
+    return (common | _pixels(k, target.slices[k], degraded.slices[k]) for k in kept)
 
 
-def kept_slices(target: Volume, modality: Modality, central: int | None) -> list[int]:
+def kept_slices(target: Image, modality: Modality, central: int | None) -> list[int]:
     """Slices to keep: the central ones if so set, without those that hold air only."""
     count = len(target)
     first = max(0, (count - central) // 2) if central else 0
@@ -102,18 +100,40 @@ def slice_seeds(seed: int, scan: str, count: int) -> list[int]:
     return [int.from_bytes(hashlib.sha256(t.encode()).digest()[:8], "big") >> 1 for t in texts]
 
 
-def _simulate(source: Scan, settings: PrepareSettings) -> Pair:
-    modality = source.modality
+def _simulate(source: Scan, settings: PrepareSettings) -> tuple[Scan, Scan, dict[str, Any]]:
+    """(target, degraded, parameters); scanners are simulated in axial slices."""
     axial = to_plane(source, "axial")
-    seeds = slice_seeds(settings.seed, scan_id(source), len(axial.slices))
-    outcome = DEGRADATIONS[modality](
+    outcome = DEGRADATIONS[source.modality](
         axial.slices,
         spacing_mm=axial.spacing_mm,
-        seeds=seeds,
-        **settings.degradation.options(modality),
+        seeds=slice_seeds(settings.seed, scan_id(source), len(axial.slices)),
+        **settings.degradation.options(source.modality),
     )
-    return Pair(
-        target=from_plane(outcome.target, source, "axial"),
-        degraded=from_plane(outcome.degraded, source, "axial"),
-        degradation=outcome.parameters,
+    target, degraded = (
+        from_plane(slices, source, "axial") for slices in (outcome.target, outcome.degraded)
     )
+    return target, degraded, outcome.parameters
+
+
+def _check_grid(degraded: Scan, target: Scan) -> None:
+    found, wanted = degraded.voxels.shape, target.voxels.shape
+    if found != wanted or not np.allclose(degraded.affine, target.affine, atol=0.01):
+        raise InputError(
+            "inconsistent",
+            f"degraded {found} and target {wanted} do not lie on one grid; resample one to the "
+            "other first",
+        )
+
+
+def _pixels(slice_index: int, target: Image, degraded: Image) -> dict[str, Any]:
+    good, good_type = pack(target)
+    bad, bad_type = pack(degraded)
+    return {
+        "slice_index": slice_index,
+        "height": target.shape[0],
+        "width": target.shape[1],
+        "target": good,
+        "target_dtype": good_type,
+        "degraded": bad,
+        "degraded_dtype": bad_type,
+    }

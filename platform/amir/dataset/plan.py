@@ -1,10 +1,8 @@
-"""Which crops make up a step: a pure function of the seed and the step, whatever reads them and
-whenever.
+"""Which crops make up a step: a pure function of the seed and the step, whoever reads them.
 
 Every slice is visited once per epoch, in a new order each epoch; batches run on across epochs, so
-no row is dropped. Rank r of W
-workers takes the r-th part of each batch: their union is the batch of one worker, and resuming is
-starting at another step.
+no row is dropped. Rank r of W workers takes the r-th part of each batch: their union is the batch
+of one worker, and resuming is starting at another step.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from amir.errors import InputError
 from amir.modality import Modality
 
 Integers = NDArray[np.int64]
@@ -65,6 +64,10 @@ class Plan:
 
     def slots(self, start: int, end: int, *, rank: int = 0, workers: int = 1) -> Slots:
         """The crops of steps start..end-1 that one worker takes."""
+        if self.batch % workers:
+            raise InputError(
+                "invalid_setting", f"{workers} workers cannot share a batch of {self.batch} equally"
+            )
         share = self.batch // workers
         step = np.repeat(np.arange(start, end, dtype=np.int64), share)
         place = np.tile(np.arange(share, dtype=np.int64), end - start)
@@ -95,12 +98,10 @@ def _order(seed: int, group: int, epoch: int, length: int) -> Integers:
 
 
 def mix(seed: int, a: Integers, b: Integers) -> NDArray[np.uint64]:
-    """64 well-mixed bits of (seed, a, b): the splitmix64 finaliser (Steele et al. 2014) over their
-    combination.
-    """
+    """64 well-mixed bits of (seed, a, b): splitmix64's finaliser (Steele et al. 2014), twice."""
     with np.errstate(over="ignore"):
-        x = np.uint64(seed % 2**64) * np.uint64(0x9E3779B97F4A7C15)
-        x = _finalise(x + a.astype(np.uint64))
+        start = np.uint64(seed % 2**64) * np.uint64(0x9E3779B97F4A7C15)
+        x = _finalise(start + a.astype(np.uint64))
         return _finalise(x + b.astype(np.uint64) * np.uint64(0xD1342543DE82EF95))
 
 

@@ -1,27 +1,25 @@
-"""Scanner files to shards: every scan of the cohort becomes one Parquet file, on as many CPUs as
-Ray has.
+"""Scanner files to shards: every scan of the cohort becomes one Parquet file, many at a time.
 
 The work happens in a hidden folder beside the dataset, which is renamed when it is whole. A run
-that was killed goes on with the
-scans that were not finished. What is written depends on the cohort and the settings alone, not on
-the number of workers.
+that was killed goes on with the scans that were not finished. What is written depends on the
+cohort and the settings alone, not on the number of workers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from amir import durable
+from amir import cluster, durable
 from amir.code_version import versions
 from amir.config import PrepareSettings
 from amir.dataset.cohort import SPLITS, CohortRow, Split, read_cohort
@@ -29,15 +27,17 @@ from amir.dataset.manifest import (
     Manifest,
     Refusal,
     ShardEntry,
+    check_shards,
     make_manifest,
     read_manifest,
     write_manifest,
 )
-from amir.dataset.pairs import Pair, read_pair, scan_id, slice_pairs
-from amir.dataset.schema import ROWS_PER_GROUP, SCHEMA
+from amir.dataset.pairs import read_pair, scan_id, slice_pairs
+from amir.dataset.shard import write_shard
 from amir.dataset.splits import assign_splits, check_splits_are_filled
 from amir.errors import InputError
 from amir.modality import MODELLING_RANGES
+from amir.parallel import parallel_map
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -65,13 +65,14 @@ class ScanTask:
 
 
 def prepare(
-    settings: PrepareSettings, *, each: Each[Any, Any], report: Report = lambda done, all: None
+    settings: PrepareSettings, *, each: Each[Any, Any], report: Report = lambda done, total: None
 ) -> Manifest:
     """Make the dataset folder and return its manifest.
 
     each: maps a function over tasks in any order, such as the built-in map, or `ray_map`. report:
-    called with how many scans are
-    done of how many. A folder already made from the same cohort and settings is returned as it is.
+    called with how many scans are done of how many. A folder already made from the same cohort and
+    settings is checked and returned as it is; the cohort is compared by what it lists, not by the
+    content of the files.
     """
     rows = read_cohort(settings.cohort)
     splits = assign_splits(rows, fractions=settings.splits, seed=settings.seed)
@@ -83,90 +84,76 @@ def prepare(
         raise InputError(
             "invalid_dataset", f"{settings.out} exists and is no dataset; choose another --out"
         )
-    folder = _work_folder(settings.out, request)
-    ordered = sorted(rows, key=lambda row: (row.patient_id, str(row.target)))
-    tasks = [
-        ScanTask(number, splits[row.patient_id], row, settings, folder)
-        for number, row in enumerate(ordered)
-    ]
-    records = _prepare_scans(tasks, each, report)
-    manifest = _manifest(tasks, records, request, settings)
-    write_manifest(folder, manifest)
-    shutil.rmtree(folder / "records")
-    folder.rename(settings.out)
+    with durable.disk_full_is_named(settings.out):
+        folder = _work_folder(settings.out, request)
+        tasks = _tasks(rows, splits, settings, folder)
+        records = _prepare_scans(tasks, each, report)
+        manifest = _manifest(tasks, records, request, settings)
+        _publish(folder, manifest, settings.out)
     return manifest
 
 
-def ray_map(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-    """Map over Ray Data, one CPU an item, outcomes as they come."""
-    import ray.data
+def ray_map(
+    function: Callable[[Any], Any], items: Sequence[Any], *, at_once: int | None = None
+) -> Iterator[Any]:
+    """Map over the cluster, one CPU an item, outcomes as they come; without items Ray stays off.
 
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    numbers = ray.data.from_arrow([pa.table({"number": [k]}) for k in range(len(items))])
-    every = list(items)
+    Outcomes must be JSON. at_once: items at a time, else as many as the cluster has CPUs.
+    """
+    if not items:
+        return
+    cluster.connect()
+    cluster.require(cpus=1, purpose="preparing a scan", remedy="add nodes")
+    places = min(len(items), at_once or len(items), max(1, int(cluster.cpus())))
+    make = partial(_JsonCall, function, list(items))
+    for outcome in parallel_map(make, range(len(items)), actors=places, cpus=1, batch_size=1):
+        yield json.loads(outcome["json"].item())
 
-    def one(row: dict[str, Any]) -> dict[str, Any]:
-        return {"outcome": json.dumps(function(every[row["number"]]))}
 
-    for row in numbers.map(one, num_cpus=1).iter_rows() if every else ():
-        yield json.loads(row["outcome"])
+class _JsonCall:
+    """Calls a function with an item by its number, in an actor."""
+
+    def __init__(self, function: Callable[[Any], Any], items: Sequence[Any]) -> None:
+        self.function, self.items = function, items
+
+    def __call__(self, number: int) -> pa.Table:
+        return pa.table({"json": [json.dumps(self.function(self.items[number]))]})
 
 
 def prepare_scan(task: ScanTask) -> dict[str, Any]:
     """Write one scan's shard and return its record; a scan that cannot be used yields a refusal."""
     try:
-        record = _shard(task)
+        pair = read_pair(task.row, task.settings)
+        slices = slice_pairs(pair, task.row, task.settings)
     except InputError as error:
         return {"number": task.number, "refused": {"code": error.code, "reason": str(error)}}
+    rows = write_shard(task.folder / task.shard, slices)
+    record = {
+        "number": task.number,
+        "scan_id": scan_id(pair.target),
+        "rows": rows,
+        "sha256": durable.sha256(task.folder / task.shard),
+        "parameters": pair.degradation,
+        "voxels": pair.target.voxels.size,
+        "clipped": pair.clipped(),
+    }
     durable.write_text(task.record, json.dumps(record))
     return record
 
 
-def _shard(task: ScanTask) -> dict[str, Any]:
-    pair = read_pair(task.row, task.settings)
-    path = task.folder / task.shard
-    rows = 0
-    with (
-        durable.new_file(path) as beside,
-        pq.ParquetWriter(beside, SCHEMA, compression="none") as file,
-    ):
-        for group in _groups(slice_pairs(pair, task.row, task.settings), ROWS_PER_GROUP):
-            file.write_table(pa.Table.from_pylist(group, schema=SCHEMA))
-            rows += len(group)
-        if not rows:
-            raise InputError("empty", f"scan {scan_id(pair.target)} holds nothing but air")
-    return {
-        "number": task.number,
-        "scan_id": scan_id(pair.target),
-        "rows": rows,
-        "sha256": durable.sha256(path),
-        "parameters": pair.degradation,
-        **_clipped(pair),
-    }
-
-
-def _clipped(pair: Pair) -> dict[str, int]:
-    voxels, limits = pair.target.voxels, MODELLING_RANGES[pair.target.modality]
-    outside = np.count_nonzero((voxels < limits.lower) | (voxels > limits.upper))
-    return {"voxels": int(voxels.size), "clipped": int(outside)}
-
-
-def _groups(rows: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    group: list[Item] = []
-    for row in rows:
-        group.append(row)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
 def _request(
-    settings: PrepareSettings, rows: Sequence[CohortRow], splits: dict[str, Split]
+    settings: PrepareSettings, rows: Sequence[CohortRow], splits: Mapping[str, Split]
 ) -> dict[str, Any]:
     """What decides the dataset's content; where it lies and how many CPUs make it do not."""
-    listed = sorted([r.patient_id, r.modality, r.target.name, splits[r.patient_id]] for r in rows)
+    folder = settings.cohort.absolute().parent
+
+    def name(path: Path | None) -> str:
+        return os.path.relpath(path, folder) if path else ""
+
+    listed = sorted(
+        [r.patient_id, r.modality, name(r.target), name(r.degraded), splits[r.patient_id]]
+        for r in rows
+    )
     cohort = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
     chosen = settings.model_dump(mode="json", exclude={"cohort", "out", "cpus"})
     return {**chosen, "cohort_digest": cohort}
@@ -178,8 +165,10 @@ def _made_before(folder: Path, request: dict[str, Any]) -> Manifest:
         differing = sorted(k for k in request if manifest.settings.get(k) != request[k])
         raise InputError(
             "invalid_dataset",
-            f"{folder} was made with other {', '.join(differing)}; choose another --out or remove it",
+            f"{folder} was made with another {', '.join(differing)}; choose another --out or "
+            "remove it",
         )
+    check_shards(folder, manifest)
     return manifest
 
 
@@ -190,6 +179,17 @@ def _work_folder(out: Path, request: dict[str, Any]) -> Path:
     for name in (*SPLITS, "records"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _tasks(
+    rows: Sequence[CohortRow], splits: Mapping[str, Split], settings: PrepareSettings, folder: Path
+) -> list[ScanTask]:
+    """In an order, and under numbers, that do not depend on the order of the rows."""
+    ordered = sorted(rows, key=lambda row: (row.patient_id, str(row.target)))
+    return [
+        ScanTask(number, splits[row.patient_id], row, settings, folder)
+        for number, row in enumerate(ordered)
+    ]
 
 
 def _prepare_scans(
@@ -210,8 +210,9 @@ def _prepare_scans(
 def _stop(task: ScanTask, refused: dict[str, str]) -> InputError:
     return InputError(
         refused["code"],
-        f"patient {task.row.patient_id}, {task.row.target.name}: {refused['reason']}. Mend or remove it, "
-        "or leave such scans out and list them with --bad_scans skip; finished scans are kept",
+        f"patient {task.row.patient_id}, {task.row.target.name}: {refused['reason']}. Mend or "
+        "remove it, or leave such scans out and list them with --bad_scans skip; finished scans "
+        "are kept",
     )
 
 
@@ -221,7 +222,7 @@ def _manifest(
     request: dict[str, Any],
     settings: PrepareSettings,
 ) -> Manifest:
-    shards: dict[str, list[ShardEntry]] = {split: [] for split in SPLITS}
+    shards: dict[Split, list[ShardEntry]] = {split: [] for split in SPLITS}
     refused = []
     for record in records:
         task = tasks[record["number"]]
@@ -232,6 +233,8 @@ def _manifest(
             facts = {k: v for k, v in record.items() if k != "number"}
             entry = ShardEntry(**who, file=task.shard, modality=task.row.modality, **facts)
             shards[task.split].append(entry)
+    _check_scans_differ(shards)
+    _check_splits_stay_filled(tasks, records)
     return make_manifest(
         settings=request,
         intensity=settings.intensity,
@@ -240,3 +243,29 @@ def _manifest(
         ranges={str(m): [r.lower, r.upper] for m, r in MODELLING_RANGES.items()},
         versions=versions(),
     )
+
+
+def _check_scans_differ(shards: Mapping[Split, Sequence[ShardEntry]]) -> None:
+    """One scan under two names could stand on both sides of the split."""
+    seen: dict[str, ShardEntry] = {}
+    for shard in (shard for split in SPLITS for shard in shards[split]):
+        before = seen.setdefault(shard.scan_id, shard)
+        if before is not shard:
+            raise InputError(
+                "invalid_cohort",
+                f"patients {before.patient_id} and {shard.patient_id} have a scan with the same "
+                f"content, {shard.scan_id}; list it once",
+            )
+
+
+def _check_splits_stay_filled(tasks: Sequence[ScanTask], records: Sequence[dict[str, Any]]) -> None:
+    refused = {tasks[record["number"]].row for record in records if "refused" in record}
+    splits = {task.row.patient_id: task.split for task in tasks}
+    check_splits_are_filled([task.row for task in tasks], splits, left_out=refused)
+
+
+def _publish(folder: Path, manifest: Manifest, out: Path) -> None:
+    write_manifest(folder, manifest)
+    shutil.rmtree(folder / "records")
+    folder.rename(out)
+    durable.flush(out.absolute().parent)

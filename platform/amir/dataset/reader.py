@@ -1,6 +1,4 @@
-"""Shards to crops: the slots of a plan become normalised arrays. No Ray here: a loop, a test and an
-actor all call it.
-"""
+"""Shards to crops: the slots of a plan become normalised arrays, for an actor or a plain loop."""
 
 from __future__ import annotations
 
@@ -10,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from amir.dataset.cohort import Split
 from amir.dataset.manifest import Manifest
 from amir.dataset.plan import Index, Plan
-from amir.dataset.schema import PIXEL_COLUMNS, ROWS_PER_GROUP, unpack
+from amir.dataset.schema import PIXEL_COLUMNS, PIXELS, ROWS_PER_GROUP, unpack
+from amir.dataset.shard import Row, Shard
 from amir.errors import InputError
 from amir.modality import Modality, normalise
 
 Batch = dict[str, NDArray[Any]]
 OPEN_FILES = 128
-CACHED_GROUPS = 64
+CACHED_BYTES = 128 * 2**20
 
 
 def build_index(manifest: Manifest, split: Split, tasks: tuple[Modality, ...]) -> Index:
@@ -45,14 +43,13 @@ def build_index(manifest: Manifest, split: Split, tasks: tuple[Modality, ...]) -
 
 
 class Reader:
-    """Reads crops of [crop, crop] pixels from a dataset folder; keeps the latest row groups in
-    memory.
-    """
+    """Reads crops of [crop, crop] pixels from a dataset folder; remembers the latest row groups."""
 
     def __init__(self, folder: Path, plan: Plan, *, crop: int, flips: bool = False) -> None:
         self.folder, self.plan, self.crop, self.flips = folder, plan, crop, flips
-        self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
-        self._groups: OrderedDict[tuple[int, int], list[dict[str, Any]]] = OrderedDict()
+        self._files: OrderedDict[int, Shard] = OrderedDict()
+        self._groups: OrderedDict[tuple[int, int], list[Row]] = OrderedDict()
+        self._bytes = 0
 
     def batches(self, start: int, end: int, *, rank: int = 0, workers: int = 1) -> Iterator[Batch]:
         """One batch a step, steps start..end-1."""
@@ -88,7 +85,7 @@ class Reader:
         top, left = draw % max(1, height - size + 1), (draw >> 20) % max(1, width - size + 1)
         turn = (draw >> 40) % 8 if self.flips else 0
         h, w = min(height, size), min(width, size)
-        for name in ("degraded", "target"):
+        for name in PIXELS:
             whole = unpack(pair[name], pair[f"{name}_dtype"], height, width)
             crop = whole[top : top + h, left : left + w].astype(np.float32)
             crop = normalise(crop * np.float32(pair["intensity_scale"]), modality)
@@ -97,35 +94,35 @@ class Reader:
         batch["valid"][k, :h, :w] = True
         batch["valid"][k] = turned(batch["valid"][k], turn)
 
-    def _row(self, row: int) -> dict[str, Any]:
+    def _row(self, row: int) -> Row:
         file, offset = int(self.plan.index.file[row]), int(self.plan.index.row[row])
         return self._group(file, offset // ROWS_PER_GROUP)[offset % ROWS_PER_GROUP]
 
-    def _group(self, file: int, group: int) -> list[dict[str, Any]]:
-        if (file, group) not in self._groups:
-            table = self._open(file).read_row_group(group, columns=list(PIXEL_COLUMNS))
-            _keep(self._groups, (file, group), table.to_pylist(), CACHED_GROUPS)
-        self._groups.move_to_end((file, group))
-        return self._groups[file, group]
+    def _group(self, file: int, number: int) -> list[Row]:
+        key = (file, number)
+        if key not in self._groups:
+            self._groups[key] = self._open(file).group(number, PIXEL_COLUMNS)
+            self._bytes += _size(self._groups[key])
+            while self._bytes > CACHED_BYTES and len(self._groups) > 1:
+                _, forgotten = self._groups.popitem(last=False)
+                self._bytes -= _size(forgotten)
+        self._groups.move_to_end(key)
+        return self._groups[key]
 
-    def _open(self, file: int) -> pq.ParquetFile:
+    def _open(self, file: int) -> Shard:
         if file not in self._files:
-            name = self.plan.index.files[file]
-            try:
-                opened = pq.ParquetFile(self.folder / name)
-            except (OSError, ValueError) as error:
-                raise InputError("invalid_dataset", f"shard {name}: {error}") from None
-            _keep(self._files, file, opened, OPEN_FILES)
+            self._files[file] = Shard(self.folder, self.plan.index.files[file])
+            if len(self._files) > OPEN_FILES:
+                self._files.popitem(last=False)
+        self._files.move_to_end(file)
         return self._files[file]
 
 
 def turned(image: NDArray[Any], turn: int) -> NDArray[Any]:
-    """One of the eight symmetries of the square: turn & 3 quarter turns, then a flip if turn & 4."""
+    """One of the square's eight symmetries: turn & 3 quarter turns, then a flip if turn & 4."""
     image = np.rot90(image, turn & 3)
     return image[:, ::-1] if turn & 4 else image
 
 
-def _keep(cache: OrderedDict[Any, Any], key: Any, value: Any, limit: int) -> None:
-    cache[key] = value
-    while len(cache) > limit:
-        cache.popitem(last=False)
+def _size(rows: list[Row]) -> int:
+    return sum(len(row[name]) for row in rows for name in PIXELS)

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-ROWS_PER_GROUP = 8  # a full shuffle reads whole row groups: small ones waste less
+# A full shuffle reads whole row groups: small ones waste less. Another number is another format.
+ROWS_PER_GROUP = 8
+PIXELS = ("target", "degraded")
 
 SCHEMA = pa.schema(
     [

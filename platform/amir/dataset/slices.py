@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from amir.dataset.cohort import Split
 from amir.dataset.manifest import Manifest, ShardEntry
 from amir.dataset.schema import ROWS_PER_GROUP, unpack
-from amir.errors import InputError
+from amir.dataset.shard import Shard
 from amir.metrics import Score, score_slice
 from amir.modality import Modality
 
@@ -23,9 +23,7 @@ Image = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class SlicePair:
-    """degraded, target: float32 [H, W], physical units. scale: to the network's range (MR only,
-    else 1).
-    """
+    """degraded, target: float32 [H, W], physical units. scale: to the network's range; MR only."""
 
     patient_id: str
     scan_id: str
@@ -45,26 +43,19 @@ class SlicePair:
 def read_shard(
     folder: Path, shard: ShardEntry, rows: Sequence[int] | None = None
 ) -> Iterator[SlicePair]:
-    """The slices of a shard, all or those of the given rows (ascending), a row group in memory at a
-    time.
-    """
-    try:
-        file = pq.ParquetFile(folder / shard.file)
-        wanted = range(shard.rows) if rows is None else rows
-        for group in sorted({row // ROWS_PER_GROUP for row in wanted}):
-            table = file.read_row_group(group).to_pylist()
-            first = group * ROWS_PER_GROUP
-            for row in wanted:
-                if first <= row < first + ROWS_PER_GROUP:
-                    yield _pair(table[row - first])
-    except (OSError, ValueError, IndexError) as error:
-        raise InputError("invalid_dataset", f"shard {shard.file}: {error}") from None
+    """The slices of a shard, all or those of the given rows, ascending; a row group in memory."""
+    opened = Shard(folder, shard.file)
+    wanted = range(shard.rows) if rows is None else rows
+    for number, members in groupby(wanted, key=lambda row: row // ROWS_PER_GROUP):
+        group = opened.group(number)
+        for row in members:
+            yield _pair(group[row % ROWS_PER_GROUP])
 
 
 def spread_slices(
     folder: Path, manifest: Manifest, split: Split, modality: Modality, count: int
 ) -> list[SlicePair]:
-    """At most `count` slices of a modality, evenly spread over the split: the same ones every time."""
+    """At most `count` slices of a modality, evenly spread over the split; always the same ones."""
     every = [(s, row) for s in manifest.of(split, modality) for row in range(s.rows)]
     places = np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int))
     chosen = [every[k] for k in places] if every else []
@@ -94,7 +85,7 @@ def _pair(row: dict[str, Any]) -> SlicePair:
         scan_id=row["scan_id"],
         slice_index=row["slice_index"],
         modality=Modality(row["modality"]),
-        spacing_mm=tuple(row["spacing_mm"]),
+        spacing_mm=(row["spacing_mm"][0], row["spacing_mm"][1]),
         scale=row["intensity_scale"],
         degraded=pixels("degraded"),
         target=pixels("target"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from amir.config import SplitFractions
 from amir.dataset.cohort import SPLITS, CohortRow, Split
@@ -15,32 +15,44 @@ from amir.modality import Modality
 def assign_splits(
     rows: Sequence[CohortRow], *, fractions: SplitFractions, seed: int
 ) -> dict[str, Split]:
-    """Patient -> split. Linked patients share theirs; open ones are drawn, alike for each set of
-    modalities.
+    """Patient -> split. Linked patients share theirs; open ones are drawn.
 
-    The draw depends on the seed and the patients' names alone, not on the order of the rows.
+    Patients with the same modalities are drawn among themselves, so that each modality has its
+    share of each split. The draw depends on the seed and the patients' names alone, not on the
+    order of the rows.
     """
     family = _families(rows)
     said = _said_splits(rows, family)
+    modalities: dict[str, set[Modality]] = defaultdict(set)
+    for row in rows:
+        modalities[family[row.patient_id]].add(row.modality)
     strata: dict[tuple[Modality, ...], list[str]] = defaultdict(list)
-    for name in sorted(set(family.values()) - set(said)):
-        members = {row.modality for row in rows if family[row.patient_id] == name}
-        strata[tuple(sorted(members))].append(name)
+    for name in sorted(modalities.keys() - said.keys()):
+        strata[tuple(sorted(modalities[name]))].append(name)
     for names in strata.values():
         said |= _draw(names, fractions, seed)
     return {patient: said[family[patient]] for patient in family}
 
 
-def check_splits_are_filled(rows: Sequence[CohortRow], splits: dict[str, Split]) -> None:
-    """Every modality needs patients to train on, to choose by, and to test on."""
+def check_splits_are_filled(
+    rows: Sequence[CohortRow],
+    splits: Mapping[str, Split],
+    *,
+    left_out: Collection[CohortRow] = (),
+) -> None:
+    """Every modality needs patients to train on, to choose by, and to test on.
+
+    left_out: scans that turned out not to be usable.
+    """
+    why = f" (without the {len(left_out)} scans that cannot be used)" if left_out else ""
     for modality in sorted({row.modality for row in rows}):
-        present = {splits[row.patient_id] for row in rows if row.modality == modality}
+        usable = [row for row in rows if row.modality == modality and row not in left_out]
         for split in SPLITS:
-            if split not in present:
+            if split not in {splits[row.patient_id] for row in usable}:
                 raise InputError(
                     "invalid_cohort",
-                    f"no {modality} patient is in the {split} split; name one in the cohort's split "
-                    "column, or change --splits.train and --splits.validation",
+                    f"no {modality} patient is in the {split} split{why}; name one in the cohort's "
+                    "split column, or change --splits.train and --splits.validation",
                 )
 
 
@@ -75,8 +87,8 @@ def _said_splits(rows: Sequence[CohortRow], family: dict[str, str]) -> dict[str,
         if before != row.split:
             raise InputError(
                 "invalid_cohort",
-                f"patient {row.patient_id} (or one linked to it) is in {before} and in {row.split}; "
-                "a patient's scans must share one split",
+                f"patient {row.patient_id} (or one linked to it) is in {before} and in "
+                f"{row.split}; a patient's scans must share one split",
             )
     return said
 

@@ -17,7 +17,7 @@ from amir.dataset.slices import middle_slice
 from amir.errors import InputError
 from amir.evaluation.methods import BASELINE, GAUSSIAN, choose_gaussian_filter
 from amir.evaluation.scores import Comparison, score_split, tasks_of
-from amir.evaluation.tables import ScoreTable, csv, markdown, tabulate
+from amir.evaluation.tables import ScoreTable, as_csv, as_markdown, tabulate
 from amir.inference.restorer import Restorer
 from amir.panels import Panel, draw_panels
 from amir.references import find_model
@@ -25,7 +25,7 @@ from amir.references import find_model
 
 @dataclass(frozen=True)
 class Evaluation:
-    """table as numbers and as text, and the folder with scores.parquet, table.md, table.csv,
+    """The table as numbers and as text, and the folder with scores.parquet, table.md, table.csv and
     picture.png.
     """
 
@@ -51,10 +51,9 @@ def evaluate(
         folder, tuple((name, found.folder.absolute()) for name, found in models.items()), gaussian
     )
     scores = score_split(comparison, manifest, settings, report=report)
-    names = [BASELINE, *([GAUSSIAN] if gaussian else []), *models]
-    table = tabulate(scores, names)
-    text = markdown(table)
-    _write(settings, scores, table, text, gaussian_note=gaussian.note() if gaussian else "")
+    table = tabulate(scores, [BASELINE, *([GAUSSIAN] if gaussian else []), *models])
+    text = as_markdown(table) + (f"\n{gaussian.note()}" if gaussian else "")
+    _write(settings.out, scores, table, text)
     _draw(settings, manifest, models)
     return Evaluation(table, text, settings.out)
 
@@ -79,13 +78,11 @@ def _network(model: Checkpoint) -> str:
     return str(model.settings["network"]["name"]).upper()
 
 
-def _write(
-    settings: EvaluateSettings, scores: pa.Table, table: ScoreTable, text: str, gaussian_note: str
-) -> None:
-    with durable.new_file(settings.out / "scores.parquet") as beside:
+def _write(folder: Path, scores: pa.Table, table: ScoreTable, text: str) -> None:
+    with durable.new_file(folder / "scores.parquet") as beside:
         pq.write_table(scores, beside)
-    durable.write_text(settings.out / "table.md", text + gaussian_note)
-    durable.write_text(settings.out / "table.csv", csv(table))
+    durable.write_text(folder / "table.md", text)
+    durable.write_text(folder / "table.csv", as_csv(table))
 
 
 def _draw(settings: EvaluateSettings, manifest: Manifest, models: dict[str, Checkpoint]) -> None:

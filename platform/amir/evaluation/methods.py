@@ -25,9 +25,10 @@ SLICES_TO_CHOOSE_BY = 24
 class Method(Protocol):
     """name: its row in the table. digest: of its model, empty without one."""
 
-    name: str
-    digest: str
-
+    @property
+    def name(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
     def restore(self, pair: SlicePair) -> Image: ...
 
 

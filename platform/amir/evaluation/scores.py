@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
 
+from amir import cluster
 from amir.checkpoint import load
 from amir.config import EvaluateSettings
+from amir.dataset.cohort import Split
 from amir.dataset.manifest import Manifest, ShardEntry
 from amir.dataset.slices import read_shard
 from amir.errors import InputError
 from amir.evaluation.methods import DegradedInput, GaussianFilter, Method, RestoredBy
 from amir.inference.restorer import Restorer
 from amir.modality import Modality
+from amir.parallel import parallel_map
 
 Row = dict[str, Any]
 
@@ -38,9 +42,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Comparison:
-    """What to score: names and checkpoint folders of the models, and the filter if one is asked
-    for.
-    """
+    """What to score: models by name and checkpoint, and a filter or none, on a dataset folder."""
 
     folder: Path
     models: tuple[tuple[str, Path], ...]
@@ -56,17 +58,17 @@ class Comparison:
 
 
 class ShardScorer:
-    """Scores shards with all methods; a Ray Data actor, or called plainly in a test."""
+    """Scores shards with all methods of a comparison."""
 
-    def __init__(self, comparison: Comparison, device: str, threads: int) -> None:
+    def __init__(self, comparison: Comparison, *, device: str, threads: int) -> None:
         torch.set_num_threads(threads)
         self.folder = comparison.folder
         self.methods = comparison.methods(device)
 
-    def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
-        for shard in batch["shard"]:
-            entry = ShardEntry.model_validate_json(shard)
-            yield pa.Table.from_pylist(list(self.rows(entry)), schema=SCHEMA)
+    def __call__(self, shard: str) -> pa.Table:
+        """The scores of a shard's slices. shard: its manifest entry as JSON."""
+        entry = ShardEntry.model_validate_json(shard)
+        return pa.Table.from_pylist(list(self.rows(entry)), schema=SCHEMA)
 
     def rows(self, shard: ShardEntry) -> Iterator[Row]:
         for pair in read_shard(self.folder, shard):
@@ -90,7 +92,7 @@ def score_split(
     *,
     report: Callable[[int, int], None] = lambda done, all: None,
 ) -> pa.Table:
-    """One row per slice and method of the split, sorted, on the Ray this process is connected to."""
+    """One row per slice and method of the split, sorted; scored on the Ray that is connected to."""
     shards = manifest.of(settings.split)
     if not shards:
         raise InputError("invalid_dataset", f"the {settings.split} split of the dataset is empty")
@@ -102,38 +104,32 @@ def score_split(
     return pa.concat_tables(tables).sort_by([(key, "ascending") for key in keys])
 
 
-def tasks_of(manifest: Manifest, split: str) -> list[Modality]:
+def tasks_of(manifest: Manifest, split: Split) -> list[Modality]:
     """Modalities that have slices in a split, in the paper's order."""
-    return [task for task in Modality if any(s.modality == task for s in manifest.shards[split])]
+    return [task for task in Modality if manifest.of(split, task)]
 
 
 def _on_ray(
     comparison: Comparison, shards: Sequence[ShardEntry], settings: EvaluateSettings
-) -> Iterable[pa.Table]:
-    import ray.data
-
-    from amir import cluster
-
+) -> Iterator[pa.Table]:
     cluster.require(
         cpus=settings.cpus,
         gpus=1 if settings.gpu else 0,
         purpose="scoring",
-        remedy="lower --cpus or add nodes",
+        remedy="lower --cpus, leave --gpu out, or add nodes (Ray would wait for ever)",
     )
-    actors = min(len(shards), max(1, int(cluster.cpus() // settings.cpus)))
-    if settings.gpu:
-        actors = min(actors, int(ray.cluster_resources()["GPU"]))
-    blocks = [pa.table({"shard": [shard.model_dump_json()]}) for shard in shards]
-    scored = ray.data.from_arrow(blocks).map_batches(
-        ShardScorer,
-        batch_size=None,
-        concurrency=actors,
-        num_cpus=settings.cpus,
-        num_gpus=1 if settings.gpu else None,
-        fn_constructor_args=(
+    places = cluster.gpus() if settings.gpu else int(cluster.cpus() / settings.cpus)
+    yield from parallel_map(
+        partial(
+            ShardScorer,
             comparison,
-            "cuda" if settings.gpu else "cpu",
-            max(1, int(settings.cpus)),
+            device="cuda" if settings.gpu else "cpu",
+            threads=max(1, int(settings.cpus)),
         ),
+        [shard.model_dump_json() for shard in shards],
+        actors=min(len(shards), max(1, places)),
+        cpus=settings.cpus,
+        gpus=1 if settings.gpu else 0,
+        batch_size=None,
+        batch_format="pyarrow",
     )
-    yield from scored.iter_batches(batch_size=None, batch_format="pyarrow")

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
+from amir.durable import new_folder
 from amir.imaging.dicom_phantom_header import ACTIVITY_PER_SUV, decimals, lps, phantom_header
 from amir.imaging.dicom_store import StoredSlice, save_slice, set_pixels, slope_for, store_with
 from amir.imaging.dicom_uid import uid_from_text
 from amir.imaging.scan import Scan
-from amir.imaging.staging import staged_folder
 from amir.modality import Modality
 
 
@@ -33,12 +33,12 @@ def write_new_series(
     root = (patient_id, description, str(seed), scan.content_hash)
     shared = phantom_header(scan, patient_id=patient_id, description=description, root=root)
     saturated = 0
-    with staged_folder(folder) as staging:
+    with new_folder(folder) as beside:
         for index in range(scan.voxels.shape[2]):
             dataset = _slice_header(scan, shared, index, root)
             stored = _store(scan, dataset, index)
             set_pixels(dataset, stored)
-            save_slice(dataset, staging / f"{index + 1:04d}.dcm")
+            save_slice(dataset, beside / f"{index + 1:04d}.dcm")
             saturated += stored.saturated
     return saturated
 

@@ -15,6 +15,7 @@ from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID
 
+from amir.durable import new_folder
 from amir.errors import InputError
 from amir.imaging.derivation import Derivation
 from amir.imaging.dicom_store import (
@@ -27,7 +28,6 @@ from amir.imaging.dicom_store import (
 )
 from amir.imaging.dicom_uid import uid_from_digest
 from amir.imaging.scan import DicomSource, Scan
-from amir.imaging.staging import staged_folder
 from amir.modality import Modality
 
 _LONG_STRING = 64
@@ -47,14 +47,14 @@ def write_derived_series(scan: Scan, folder: Path, derivation: Derivation) -> in
         raise InputError("unsupported", message)
     now = datetime.now()
     saturated = 0
-    with staged_folder(folder) as staging, warnings.catch_warnings():
+    with new_folder(folder) as beside, warnings.catch_warnings():
         # The source's flaws, such as overlong numbers, are kept; warnings would quote the header.
         warnings.simplefilter("ignore")
         for index, source in enumerate(scan.source.slices):
             dataset = derived_header(source, scan.modality, derivation, now)
             stored = _store(scan, scan.source, index, dataset)
             set_pixels(dataset, stored)
-            save_slice(dataset, staging / f"{index + 1:04d}.dcm")
+            save_slice(dataset, beside / f"{index + 1:04d}.dcm")
             saturated += stored.saturated
     return saturated
 

@@ -12,9 +12,9 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from amir.durable import new_file
 from amir.errors import InputError
 from amir.imaging.scan import NiftiSource, Scan, check_voxel_count
-from amir.imaging.staging import staged_file
 from amir.modality import MODELLING_RANGES, Modality
 
 RESTORED_DESCRIPTION = "AMIR restored, research use only"
@@ -56,8 +56,8 @@ def write_nifti(scan: Scan, path: Path, *, restored: bool = False) -> None:
     image.header.set_slope_inter(1.0, 0.0)
     if restored:
         image.header["descrip"] = RESTORED_DESCRIPTION.encode()
-    with staged_file(path, suffix=".nii.gz" if path.name.endswith(".gz") else ".nii") as staging:
-        nibabel.save(image, staging)
+    with new_file(path) as beside:
+        nibabel.save(image, beside)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from amir.config import RestoreSettings
 from amir.errors import InputError
 from amir.imaging import Derivation, read_scan, write_scan
@@ -12,7 +14,7 @@ TASKS = {Modality.MRI: "mri-sr", Modality.CT: "ct-denoise", Modality.PET: "pet-s
 
 
 def restore_file(settings: RestoreSettings) -> Restoration:
-    """Restore the scan of a file or folder and write it; nothing is written if anything is wrong."""
+    """Restore the scan of a file or folder and write it; if anything is wrong nothing is."""
     if settings.out.exists():
         raise InputError("invalid_setting", f"{settings.out} exists; choose another --out")
     restorer = Restorer.load(
@@ -20,8 +22,8 @@ def restore_file(settings: RestoreSettings) -> Restoration:
     )
     scan = read_scan(settings.input, modality=settings.modality)
     restoration = restorer.restore(scan)
-    write_scan(restoration.scan, settings.out, derivation(restoration))
-    return restoration
+    saturated = write_scan(restoration.scan, settings.out, derivation(restoration))
+    return replace(restoration, saturated=saturated)
 
 
 def derivation(restoration: Restoration) -> Derivation:
@@ -34,5 +36,3 @@ def derivation(restoration: Restoration) -> Derivation:
         options={"intensity_scale": restoration.intensity_scale},
         precision="float32",
     )
-
-

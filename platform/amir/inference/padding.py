@@ -13,7 +13,7 @@ def pad(slices: NDArray[np.float32]) -> NDArray[np.float32]:
     """[..., H, W] grown at bottom and right, by reflection, to multiples of 8 and at least 16.
 
     Not exact: what averages over a slice (the instruction, channel attention) sees the reflected
-    pixels as well.
+    pixels as well. Sides smaller than what is missing are reflected back and forth.
     """
     height, width = slices.shape[-2:]
     grow = [(0, 0)] * (slices.ndim - 2) + [(0, _missing(height)), (0, _missing(width))]

@@ -1,6 +1,4 @@
-"""The one restoration path: validation, the paper's tables, batch jobs and serving all come through
-here.
-"""
+"""The one restoration path: validation, the paper's tables, batch jobs and serving all take it."""
 
 from __future__ import annotations
 
@@ -29,19 +27,22 @@ PIXELS_PER_BATCH = 8 * 256 * 256  # bounds the memory of one forward
 class Restoration:
     """A restored scan and what a careful reader wants to know of it.
 
-    clipped: voxels outside the modelling range, handed through unchanged.
+    clipped: voxels outside the modelling range, handed through unchanged. saturated: voxels that
+    the file it was written to cannot hold, set to the nearest value.
     """
 
     scan: Scan
     clipped: int
     intensity_scale: float
     model_digest: str
+    saturated: int = 0
 
 
 class Restorer:
     """A network with what surrounds it: scale, range, plane, padding, batches.
 
-    model: any network of the contract, degraded [B, 1, H, W] in 0..1 -> Restored.
+    model: any network of the contract, degraded [B, 1, H, W] in 0..1 -> Restored; in evaluation
+    mode, unless noise in the answer is wanted.
     """
 
     def __init__(
@@ -66,9 +67,7 @@ class Restorer:
         tracking_uri: str | None = None,
         device: str | torch.device = "cpu",
     ) -> Restorer:
-        """The model behind a reference: a checkpoint folder, RUN, RUN@STEP, a digest or
-        models:/amir@champion.
-        """
+        """The model behind a reference of any kind; see `amir.references`."""
         checkpoint = find_model(str(reference), storage=storage, tracking_uri=tracking_uri)
         return cls.of(checkpoint, device=device)
 
@@ -78,9 +77,7 @@ class Restorer:
         return cls(network, intensity=checkpoint.intensity, digest=checkpoint.digest, device=device)
 
     def restore(self, scan: Scan) -> Restoration:
-        """The scan restored slice by slice in the plane of training, on its own grid and in its own
-        units.
-        """
+        """The scan restored in slices of the plane of training, on its own grid, in its units."""
         plane = TRAINING_PLANES[scan.modality]
         scale = intensity_scale(scan.voxels, scan.modality, self.intensity)
         degraded = to_plane(scan, plane).slices
@@ -94,7 +91,8 @@ class Restorer:
         scale: the scan's intensity scale, undone in the answer. Voxels outside the modelling range
         come back unchanged.
         """
-        restored = np.empty_like(degraded, dtype=np.float32)
+        degraded = np.asarray(degraded, np.float32)
+        restored = np.empty_like(degraded)
         for part in _batches(degraded):
             scaled = degraded[part] * np.float32(scale)
             image = self._forward(scaled, modality) / np.float32(scale)
@@ -103,7 +101,8 @@ class Restorer:
 
     def restore_slice(self, degraded: Slices, modality: Modality, *, scale: float = 1.0) -> Slices:
         """One slice [H, W], as `restore_slices`."""
-        return self.restore_slices(degraded[None], modality, scale=scale)[0]
+        restored: Slices = self.restore_slices(degraded[None], modality, scale=scale)[0]
+        return restored
 
     @torch.inference_mode()
     def _forward(self, scaled: Slices, modality: Modality) -> Slices:
@@ -111,7 +110,7 @@ class Restorer:
         height, width = scaled.shape[-2:]
         network_input = torch.from_numpy(pad(limits.normalise(scaled)))[:, None]
         image = self.model(network_input.to(self.device)).image
-        restored = limits.denormalise(image[:, 0].float().cpu().numpy())
+        restored: Slices = limits.denormalise(image[:, 0].float().cpu().numpy())
         return crop(restored, height, width)
 
 

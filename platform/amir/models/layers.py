@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 GDFN_EXPANSION = 2.66
 ALIGNMENT = 16
-STRIP_VALUES = 2_000_000
+STRIP_VALUES = 4_000_000
 SMALLEST_STRIP = 8
 
 
@@ -99,14 +99,16 @@ class MDTA(nn.Module):
             q, k, v = qkv.chunk(3, dim=-1)
             products.append(self._by_head(q).transpose(2, 3) @ self._by_head(k))
             squares.append(qkv[..., : -v.shape[-1]].square().sum(dim=(1, 2)))
-            values.append(v.flatten(1, 2))
+            # A copy, or every band's q and k would stay in memory with their v.
+            values.append(v.flatten(1, 2).contiguous())
         attention = self._attention(torch.stack(products).sum(0), torch.stack(squares).sum(0))
         mixing = self._mixing(attention).transpose(1, 2)
         return torch.cat([torch.bmm(v, mixing) for v in values], dim=1).view_as(x)
 
     def _by_head(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to [B, heads, pixels, C/heads]."""
-        return x.flatten(1, 2).unflatten(2, (len(self.temperature), -1)).transpose(1, 2)
+        by_head: Tensor = x.flatten(1, 2).unflatten(2, (len(self.temperature), -1))
+        return by_head.transpose(1, 2)
 
     def _attention(self, products: Tensor, squares: Tensor) -> Tensor:
         """[B, heads, C/heads, C/heads]; normalising the products spares normalising q and k.

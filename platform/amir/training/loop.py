@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,14 +15,17 @@ from torch import Tensor
 from amir.config import TrainSettings
 from amir.dataset.reader import Batch
 from amir.losses import RestorationLoss
-from amir.modality import Modality
 from amir.training.optimizer import learning_rate
 from amir.training.state import TrainingState
 from amir.training.step import seed_step, to_crops, train_step
-from amir.training.validation import TaskScore
+from amir.training.validation import Scores
 
-Scores = dict[Modality, TaskScore]
 SECONDS_PER_REPORT = 5.0
+STEPS_PER_REPORT = 20  # where several workers must come to the same verdict
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a number; trying again would end in the same way."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ def train(
     save: Callable[[Scores], None],
     observer: Observer,
 ) -> None:
-    """Train from state.step to settings.steps; `batches` starts at state.step."""
+    """Train from state.step to settings.steps; `batches` starts at state.step.
+
+    validate is called by every worker at once, and so is save, with scores where there are any.
+    """
     recent = _Recent(rank, settings.workers.count, observer)
     state.network.train()
     waiting = time.monotonic()
@@ -79,6 +86,8 @@ def train(
             _pause(state, settings, validate, save, observer if rank == 0 else None)
             recent.restart()
         waiting = time.monotonic()
+    if state.step < settings.steps:
+        raise RuntimeError(f"the feed ended after step {state.step} of {settings.steps}")
 
 
 def _due(step: int, settings: TrainSettings) -> bool:
@@ -107,10 +116,19 @@ def _check_position(batch: Batch, step: int) -> None:
         raise RuntimeError(f"the feed delivered steps {first} to {last} where step {step} was due")
 
 
+def _check_finite(reports: list[StepReport]) -> None:
+    for report in reports:
+        if not math.isfinite(report.loss):
+            raise DivergedError(
+                f"the loss is {report.loss} at step {report.step}: start again under another --run "
+                "with a lower --optimizer.learning_rate or more --optimizer.warmup_steps"
+            )
+
+
 @dataclass
 class _Recent:
-    """Steps not yet reported; their losses stay on the device until then, so that no step waits for
-    a copy.
+    """Steps not yet reported. Their losses stay on the device until then: no step waits for a
+    copy.
     """
 
     rank: int
@@ -126,10 +144,13 @@ class _Recent:
         self.values.append((step, rate, now - self.clock, waited))
         self.losses.append(torch.stack(losses).float())
         self.clock = now
-        # Every worker must come to the same verdict, so several report by count, one alone by time.
-        several = self.workers > 1 and len(self.values) >= 20
-        if several or (self.workers == 1 and now - self.reported > SECONDS_PER_REPORT):
+        if self._is_due(now):
             self.report()
+
+    def _is_due(self, now: float) -> bool:
+        if self.workers > 1:
+            return len(self.values) >= STEPS_PER_REPORT
+        return now - self.reported > SECONDS_PER_REPORT
 
     def report(self) -> None:
         if not self.values:
@@ -138,24 +159,17 @@ class _Recent:
         if self.workers > 1:
             dist.all_reduce(total)
         rows: list[list[float]] = (total / self.workers).tolist()
-        if self.rank == 0:
-            self.observer.steps(
-                [
-                    StepReport(step, *row, rate, seconds, waited)
-                    for (step, rate, seconds, waited), row in zip(self.values, rows, strict=True)
-                ]
+        reports = [
+            StepReport(step, loss, l1, balance, rate, seconds, waited)
+            for (step, rate, seconds, waited), (loss, l1, balance) in zip(
+                self.values, rows, strict=True
             )
+        ]
+        if self.rank == 0:
+            self.observer.steps(reports)
+        _check_finite(reports)
         self.values, self.losses, self.reported = [], [], time.monotonic()
 
     def restart(self) -> None:
         """Validation and saving do not count as training time."""
         self.clock = self.reported = time.monotonic()
-
-
-def flat_scores(scores: Scores) -> Mapping[str, float]:
-    """validation/MRI/psnr ... as MLflow and metrics.jsonl spell them."""
-    return {
-        f"validation/{task}/{name}": value
-        for task, score in scores.items()
-        for name, value in score._asdict().items()
-    }

@@ -4,13 +4,11 @@ looks there.
 
 from __future__ import annotations
 
-from typing import Any
-
 from amir import tracking
 from amir.tracking import Run
-from amir.training.loop import Scores, StepReport, flat_scores
+from amir.training.loop import StepReport
 from amir.training.run_folder import RunFolder
-from amir.training.validation import mean_gain
+from amir.training.validation import Scores, flat_scores, mean_gain
 
 
 class RunObserver:
@@ -20,17 +18,19 @@ class RunObserver:
         self.folder, self.record, self.batch = folder, record, batch
 
     def steps(self, reports: list[StepReport]) -> None:
-        rows = [self._row(report) for report in reports]
-        self.folder.append([{"step": r.step, **row} for r, row in zip(reports, rows, strict=True)])
-        self.record.metrics([(r.step, row) for r, row in zip(reports, rows, strict=True)])
+        rows = [(report.step, self._row(report)) for report in reports]
+        self.folder.append([{"step": step, **row} for step, row in rows])
+        self.record.metrics(rows)
 
     def validated(self, step: int, scores: Scores) -> None:
-        worst = min((score.gain for score in scores.values()), default=float("nan"))
+        if not scores:  # every target constant: nothing to tell
+            return
+        worst = min(score.gain for score in scores.values())
         row = {**flat_scores(scores), tracking.GAIN: mean_gain(scores), tracking.GAIN_WORST: worst}
         self.folder.append([{"step": step, **row}])
         self.record.metrics([(step, row)])
 
-    def _row(self, report: StepReport) -> dict[str, Any]:
+    def _row(self, report: StepReport) -> dict[str, float]:
         return {
             tracking.LOSS: report.loss,
             tracking.L1: report.l1,

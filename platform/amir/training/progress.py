@@ -1,13 +1,9 @@
-"""A line of progress for people, read from the run folder: the same while a run goes on and
-afterwards.
-"""
+"""A line of progress for people, read from the run folder."""
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,9 +14,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Follower:
-    """Prints a line whenever metrics.jsonl has grown, at most every five seconds; a context
-    manager.
-    """
+    """Prints a line when metrics.jsonl has grown, at most every five seconds; a context manager."""
 
     def __init__(self, folder: RunFolder, *, steps: int, batch: int) -> None:
         self.folder, self.steps, self.batch = folder, steps, batch
@@ -47,19 +41,11 @@ class Follower:
             self._print_news()
 
     def _print_news(self) -> None:
-        rows = read_metrics(self.folder.metrics)
+        rows = self.folder.rows()
         if rows and rows[-1]["step"] > self._shown:
             self._shown = rows[-1]["step"]
             sys.stdout.write(progress_line(rows, steps=self.steps, batch=self.batch) + "\n")
             sys.stdout.flush()
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a line that is being written is left for the next look."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
 
 
 def progress_line(rows: list[dict[str, Any]], *, steps: int, batch: int) -> str:

@@ -4,9 +4,11 @@ with it.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,12 +34,20 @@ class RunFolder:
         return self.path.name
 
     @property
+    def settings(self) -> Path:
+        return self.path / "settings.yaml"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    def write_settings(self, settings: TrainSettings, dataset_digest: str) -> None:
+        identity = _identity(settings, dataset_digest)
+        durable.write_text(self.settings, yaml.safe_dump(identity, sort_keys=False))
 
     def status(self) -> Status | None:
         file = self.path / "state.json"
@@ -54,23 +64,23 @@ class RunFolder:
     def set_mlflow_run_id(self, run_id: str) -> None:
         durable.write_text(self.path / "mlflow_run_id", run_id)
 
-    def append(self, records: list[Mapping[str, Any]]) -> None:
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add lines to metrics.jsonl."""
         with self.metrics.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(record) + "\n" for record in records))
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; one that is being written, or never will be, is left out."""
+        if not self.metrics.is_file():
+            return []
+        whole = self.metrics.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in whole]
 
     def forget_after(self, step: int) -> None:
-        """Drop metrics of steps that will be done again, so that a resumed run's curve has each
-        step once.
-        """
-        if not self.metrics.is_file():
-            return
-        kept = [
-            line
-            for line in self.metrics.read_text().splitlines()
-            if json.loads(line)["step"] <= step
-        ]
-        durable.write_text(self.metrics, "".join(line + "\n" for line in kept))
+        """Drop metrics of steps that will be done again: the curve has each step once."""
+        kept = [row for row in self.rows() if row["step"] <= step]
+        if self.metrics.is_file():
+            durable.write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def run_name(settings: TrainSettings, dataset_digest: str) -> str:
@@ -81,30 +91,63 @@ def run_name(settings: TrainSettings, dataset_digest: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def claim(settings: TrainSettings, dataset_digest: str) -> RunFolder:
-    """The folder of this run, new or unfinished; InputError("run_exists") if it is finished or
-    another's.
+@contextmanager
+def claim(settings: TrainSettings, dataset_digest: str) -> Iterator[RunFolder]:
+    """The folder of this run, new or unfinished, for this process alone.
+
+    InputError("run_exists") if the run is finished, another's, or in other hands right now. A new
+    folder in which nothing was written is removed again.
     """
     folder = RunFolder(settings.storage.absolute() / run_name(settings, dataset_digest))
-    ours = {"dataset_digest": dataset_digest, **settings.science()}
-    started = folder.path / "settings.yaml"
-    if not started.is_file():
-        durable.write_text(started, yaml.safe_dump(ours, sort_keys=False))
-        return folder
-    difference = _difference(read_yaml(started), ours)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = folder.path / "lock"
+    try:
+        with lock.open("w") as file:
+            _hold(file.fileno(), folder)
+            _check_may_go_on(folder, _identity(settings, dataset_digest), settings)
+            yield folder
+    finally:
+        if not folder.settings.is_file():
+            lock.unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.path.rmdir()
+
+
+def _hold(descriptor: int, folder: RunFolder) -> None:
+    """Lock the run; the system lets go of it when this process ends, however that happens."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(
+            "run_exists",
+            f"run {folder.name} is being trained by another process; wait for it, or choose "
+            "another name with --run",
+        ) from None
+
+
+def _identity(settings: TrainSettings, dataset_digest: str) -> dict[str, Any]:
+    return {"dataset_digest": dataset_digest, **settings.science()}
+
+
+def _check_may_go_on(
+    folder: RunFolder, identity: Mapping[str, Any], settings: TrainSettings
+) -> None:
+    if not folder.settings.is_file():
+        return
+    difference = _difference(read_yaml(folder.settings), identity)
     if difference:
         raise InputError(
             "run_exists",
-            f"run {folder.name} was started with other settings: {'; '.join(difference)}. Repeat those, "
-            "or choose another name with --run",
+            f"run {folder.name} was started with other settings: {'; '.join(difference)}. Repeat "
+            "those, or choose another name with --run",
         )
     if folder.status() == "finished":
         raise InputError(
             "run_exists",
             f"run {folder.name} is finished after {settings.steps} steps. Use it as --model "
-            f"{folder.name}, train it anew under another name with --run, or longer with --steps",
+            f"{folder.name}; train anew under another name with --run; or train longer with more "
+            f"--steps, another --run and --init-from {folder.name}",
         )
-    return folder
 
 
 def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
@@ -116,11 +159,9 @@ def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]
     ]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            flat += _flat(value, f"{prefix}{name}.")
+            yield from _flat(value, f"{prefix}{name}.")
         else:
-            flat.append((prefix + name, value))
-    return flat
+            yield prefix + name, value

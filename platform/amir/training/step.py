@@ -49,6 +49,6 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     restored = model(crops.degraded)
     loss = restoration_loss(restored, crops.target, balance_weight=balance_weight, mask=crops.valid)
-    loss.total.backward()
+    loss.total.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return RestorationLoss(*(value.detach() for value in loss))

@@ -1,0 +1,93 @@
+"""Ray Data as a parallel map: a block for each item, an outcome for each block, and errors that
+arrive as they were raised.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from amir.errors import InputError
+
+
+def parallel_map(
+    make: Callable[[], Callable[[Any], Any]],
+    items: Sequence[int] | Sequence[str],
+    *,
+    actors: int,
+    cpus: float,
+    gpus: int = 0,
+    ordered: bool = False,
+    **batches: Any,
+) -> Iterator[Any]:
+    """The outcomes of make() called with each item: tables, or dictionaries of arrays, rows first.
+
+    items: at least one. make is called once in each actor. cpus, gpus: of each actor; the cluster
+    must have them, or Ray waits for ever. ordered: outcomes in the order of the items, else as they
+    come. batches: options of Ray Data's iter_batches.
+    """
+    from ray.exceptions import RayTaskError
+
+    _set_up(ordered)
+    outcomes = _mapped(make, items, actors=actors, cpus=cpus, gpus=gpus)
+    try:
+        yield from outcomes.iter_batches(**batches)
+    except RayTaskError as error:
+        told = isinstance(error.cause, InputError)  # its message is all there is to say
+        raise error.cause from (None if told else error)
+
+
+def _mapped(make: Any, items: Sequence[Any], *, actors: int, cpus: float, gpus: int) -> Any:
+    """The Ray dataset of the outcomes, not yet running."""
+    import ray.data
+    from ray.util.annotations import RayDeprecationWarning
+
+    # Made here and now: from_arrow and range would run tasks, which need a CPU beside the actors'.
+    blocks = ray.data.from_items(list(items), override_num_blocks=len(items))
+    with warnings.catch_warnings():
+        # Ray 2.60 has a new spelling for every option but max_restarts.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return blocks.map_batches(
+            _Actor,
+            batch_size=None,
+            compute=ray.data.ActorPoolStrategy(size=actors),
+            num_cpus=cpus,
+            num_gpus=gpus or None,
+            fn_constructor_args=(make,),
+            # A dead actor ends the job, which goes on where it was when run again (training does so
+            # by itself): Ray would restart it without end, also one that dies of what it is given.
+            max_restarts=0,
+        )
+
+
+class _Actor:
+    """Makes its worker with the first item: an error in a constructor would arrive as mere text."""
+
+    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
+        self.make = make
+        self.work: Callable[[Any], Any] | None = None
+
+    def __call__(self, block: dict[str, Any]) -> Iterator[Any]:
+        if self.work is None:
+            self.work = self.make()
+        for item in block["item"].tolist():
+            yield self.work(item)
+
+
+def _set_up(ordered: bool) -> None:
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = ordered
+    context.enable_progress_bars = False
+    context.raise_original_map_exception = True
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Of Ray Data's lines on the console: neither its course, nor what the exception tells."""
+    return record.levelno == logging.WARNING and "rogress bars" not in record.getMessage()

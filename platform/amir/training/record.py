@@ -1,0 +1,38 @@
+"""A run's record in MLflow: opened with what the run is, or gone on with."""
+
+from __future__ import annotations
+
+import os
+
+from amir.code_version import code_version
+from amir.command_line import flatten
+from amir.config import TrainSettings
+from amir.tracking import Run, open_run
+from amir.training.run_folder import RunFolder
+
+
+def open_record(settings: TrainSettings, dataset_digest: str, folder: RunFolder) -> Run:
+    """The record of the run folder: made, or found again by its id."""
+    before = folder.mlflow_run_id()
+    record = open_run(settings.tracking, settings.storage, name=folder.name, run_id=before)
+    if before is None:
+        folder.write_settings(settings, dataset_digest)
+        record.parameters(flatten(settings))
+        record.tags(
+            {
+                "amir.dataset": dataset_digest,
+                "amir.code": code_version(),
+                "amir.ray_job": os.environ.get("RAY_JOB_ID", "local"),
+            }
+        )
+        record.file(folder.settings)
+        folder.set_mlflow_run_id(record.id)
+    return record
+
+
+def resume_record(settings: TrainSettings, run_id: str | None) -> Run:
+    """In a worker: the record of this id, or one that keeps nothing."""
+    tracking = settings.tracking
+    if run_id is None:
+        tracking = tracking.model_copy(update={"uri": "none"})
+    return open_run(tracking, settings.storage, name="", run_id=run_id)

@@ -1,0 +1,103 @@
+"""What the training tests share: a run as a worker makes it, in this process and without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from amir.config import TrainSettings
+from amir.dataset.manifest import read_manifest
+from amir.dataset.plan import Plan
+from amir.dataset.reader import Batch, Reader, build_index
+from amir.dataset.slices import SlicePair, spread_slices
+from amir.inference.restorer import Restorer
+from amir.modality import Modality
+from amir.tracking import Untracked
+from amir.training.initial import initial_model
+from amir.training.loop import train
+from amir.training.observer import RunObserver
+from amir.training.optimizer import build_optimizer
+from amir.training.run_folder import RunFolder
+from amir.training.state import TrainingState, save_checkpoint, take_up
+from amir.training.validation import Scores, validate
+
+
+class LocalRun:
+    """One worker's part of a run, from the newest checkpoint of its folder on."""
+
+    def __init__(self, settings: TrainSettings, pairs: list[SlicePair]) -> None:
+        self.settings, self.pairs = settings, pairs
+        self.folder = RunFolder(settings.storage / str(settings.run))
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        model = initial_model(settings)
+        self.state = TrainingState(model, model, build_optimizer(model, settings.optimizer))
+        take_up(self.state, self.folder, rank=0, workers=1)
+
+    def batches(self) -> Iterable[Batch]:
+        data = self.settings.data
+        index = build_index(read_manifest(data.path), "train", data.tasks)
+        plan = Plan(index, self.settings.seed, self.settings.batch, data.sampling)
+        return Reader(data.path, plan, crop=data.crop).batches(self.state.step, self.settings.steps)
+
+    def train(self, batches: Iterable[Batch] | None = None) -> LocalRun:
+        restorer = Restorer(self.state.model)
+        train(
+            self.state,
+            self.batches() if batches is None else batches,
+            self.settings,
+            device=torch.device("cpu"),
+            rank=0,
+            validate=lambda: validate(restorer, self.pairs),
+            save=self.save,
+            observer=RunObserver(self.folder, Untracked(), batch=self.settings.batch),
+        )
+        return self
+
+    def save(self, scores: Scores) -> None:
+        save_checkpoint(
+            self.state,
+            self.folder,
+            settings=self.settings_of_checkpoint(),
+            scores=scores,
+            workers=1,
+            keep=self.settings.checkpoints.keep,
+        )
+
+    def settings_of_checkpoint(self) -> dict[str, Any]:
+        from amir import checkpoint
+        from amir.config import IntensityScale
+
+        return checkpoint.describe(
+            "amir",
+            self.settings.model.model_dump(mode="json", exclude={"name"}),
+            intensity=IntensityScale(),
+            dataset_digest="ab" * 32,
+            code_version="test",
+            step=self.state.step,
+        )
+
+    def losses(self) -> dict[int, float]:
+        rows = [row for row in self.folder.rows() if "train/loss" in row]
+        assert len({row["step"] for row in rows}) == len(rows)
+        return {row["step"]: row["train/loss"] for row in rows}
+
+
+@pytest.fixture(scope="session")
+def validation_pairs(tiny_dataset: Path) -> list[SlicePair]:
+    """Two validation slices of each modality."""
+    manifest = read_manifest(tiny_dataset)
+    return [
+        pair
+        for task in Modality
+        for pair in spread_slices(tiny_dataset, manifest, "validation", task, 2)
+    ]
+
+
+@pytest.fixture
+def local_run(validation_pairs: list[SlicePair]) -> Callable[[TrainSettings], LocalRun]:
+    """local_run(settings): ready to train, resumed if its folder holds a checkpoint."""
+    return lambda settings: LocalRun(settings, validation_pairs)

@@ -1,0 +1,58 @@
+"""The line that people read while a run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amir.training.progress import Follower, progress_line
+from amir.training.run_folder import RunFolder
+
+
+def trained(step: int, *, rate: float = 8.0) -> dict[str, Any]:
+    return {
+        "step": step,
+        "train/l1": 0.02,
+        "train/balance": 1.5,
+        "train/samples_per_second": rate,
+    }
+
+
+def test_a_line_says_where_the_run_stands_and_how_long_it_takes() -> None:
+    rows = [trained(step) for step in range(1, 11)]
+    line = progress_line(rows, steps=1000, batch=8)
+    assert line == "step 10/1000 | 8.0 crops/s | 16:30 left | l1 0.0200 | balance 1.50"
+
+
+def test_hours_are_written_out() -> None:
+    assert "3:00:00 left" in progress_line([trained(1)], steps=10801, batch=8)
+
+
+def test_the_rate_is_that_of_crops_over_time() -> None:
+    rows = [trained(1, rate=10), trained(2, rate=2.5)]
+    assert "4.0 crops/s" in progress_line(rows, steps=9, batch=8)
+
+
+def test_the_last_validation_stays_in_the_line() -> None:
+    gains = {"validation/MRI/gain": -0.127, "validation/CT/gain": 3.0, "validation/gain": 1.4}
+    rows = [trained(4), {"step": 4, **gains}, {"step": 4, "note": "resumed"}, trained(5)]
+    line = progress_line(rows, steps=9, batch=8)
+    assert line.endswith("gain at 4: MRI -0.13 CT +3.00 dB")
+
+
+def test_a_run_just_resumed_has_a_line_too() -> None:
+    assert progress_line([{"step": 4, "note": "resumed"}], steps=9, batch=8) == "step 4/9"
+
+
+def test_a_follower_prints_the_news_at_the_end_and_nothing_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path)
+    with Follower(folder, steps=9, batch=8):
+        folder.append([trained(1), trained(2)])
+    assert capsys.readouterr().out.startswith("step 2/9 | 8.0 crops/s")
+    with Follower(RunFolder(tmp_path / "not-there"), steps=9, batch=8):
+        pass
+    assert capsys.readouterr().out == ""
