@@ -27,7 +27,7 @@ from amir.phantoms import write_phantom_cohort
 from amir.training.ray_trainer import run
 
 CONFIG = Path(__file__).parent / "configs" / "demo.yaml"
-SUBJECTS = {"train": 5, "validation": 1, "test": 3}
+SUBJECTS = {"train": 6, "validation": 1, "test": 3}
 
 
 def main(arguments: Sequence[str]) -> None:

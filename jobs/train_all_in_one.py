@@ -6,13 +6,14 @@ from amir import cluster
 from amir.command_line import settings_from
 from amir.config import TrainSettings
 from amir.job import run_job, say
-from amir.training.ray_trainer import run
+from amir.training.ray_trainer import check, run
 
 SHORTCUTS = {"data": "data.path", "init-from": "init_from"}
 
 
 def main(arguments: Sequence[str]) -> None:
     settings = settings_from(arguments, TrainSettings, shortcuts=SHORTCUTS)
+    check(settings)
     cluster.connect()
     result = run(settings)
     name = result.folder.name

@@ -138,7 +138,7 @@ def test_mlflow_holds_the_run(undisturbed: Result, tiny_dataset: Path, storage: 
 def test_the_same_command_again_is_refused(
     undisturbed: Result, run_settings: Callable[..., TrainSettings]
 ) -> None:
-    with pytest.raises(InputError, match="run whole is finished after 60 steps.*--run.*--steps"):
+    with pytest.raises(InputError, match=r"run whole is finished after 60 steps.*--run.*--steps"):
         ray_trainer.run(run_settings("whole", **{"tracking.uri": None}))
 
 
@@ -232,24 +232,23 @@ def test_prepared_on_ray_a_dataset_is_the_same(
     assert done == list(range(13))
 
 
-@pytest.fixture(scope="module")
-def reader(tiny_dataset: Path) -> Reader:
-    index = build_index(read_manifest(tiny_dataset), "train", tuple(Modality))
-    return Reader(tiny_dataset, Plan(index, 3, 4, "uniform"), crop=16, flips=True)
+def new_reader(folder: Path) -> Reader:
+    index = build_index(read_manifest(folder), "train", tuple(Modality))
+    return Reader(folder, Plan(index, 3, 4, "uniform"), crop=16, flips=True)
 
 
-@pytest.mark.parametrize("start", [0, 21])
+@pytest.mark.parametrize(("start", "rank"), [(0, 0), (21, 1)])
 def test_the_feed_on_ray_is_that_of_the_reader(
-    ray_cluster: None, reader: Reader, start: int
+    ray_cluster: None, tiny_dataset: Path, start: int, rank: int
 ) -> None:
-    for rank in range(2):
-        place = {"rank": rank, "workers": 2}
-        fed = list(ray_batches(reader, start, 40, **place, actors=2))
-        assert len(fed) == 40 - start
-        for batch, expected in zip(fed, reader.batches(start, 40, **place), strict=True):
-            assert batch.keys() == expected.keys()
-            for name, array in expected.items():
-                assert np.array_equal(batch[name], array), name
+    place = {"rank": rank, "workers": 2}
+    fed = list(ray_batches(new_reader(tiny_dataset), start, 40, **place, actors=2))
+    plain = list(new_reader(tiny_dataset).batches(start, 40, **place))
+    assert len(fed) == 40 - start
+    for batch, expected in zip(fed, plain, strict=True):
+        assert batch.keys() == expected.keys()
+        for name, array in expected.items():
+            assert np.array_equal(batch[name], array), name
 
 
 class Picky:

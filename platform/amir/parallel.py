@@ -34,9 +34,19 @@ def parallel_map(
     outcomes = _mapped(make, items, actors=actors, cpus=cpus, gpus=gpus)
     try:
         yield from outcomes.iter_batches(**batches)
-    except RayTaskError as error:
-        told = isinstance(error.cause, InputError)  # its message is all there is to say
-        raise error.cause from (None if told else error)
+    except RayTaskError as failure:
+        error = failure.cause.error if isinstance(failure.cause, _Failure) else failure.cause
+        told = isinstance(error, InputError)  # its message is all there is to say
+        raise error from (None if told else failure)
+
+
+class _Failure(Exception):  # noqa: N818, never seen by users
+    """Carries a worker's error home unchanged; Ray Data adds advice to the messages it sees."""
+
+    @property
+    def error(self) -> BaseException:
+        error: BaseException = self.args[0]
+        return error
 
 
 def _mapped(make: Any, items: Sequence[Any], *, actors: int, cpus: float, gpus: int) -> Any:
@@ -70,10 +80,16 @@ class _Actor:
         self.work: Callable[[Any], Any] | None = None
 
     def __call__(self, block: dict[str, Any]) -> Iterator[Any]:
-        if self.work is None:
-            self.work = self.make()
         for item in block["item"].tolist():
-            yield self.work(item)
+            yield self._outcome(item)
+
+    def _outcome(self, item: Any) -> Any:
+        try:
+            if self.work is None:
+                self.work = self.make()
+            return self.work(item)
+        except Exception as error:
+            raise _Failure(error) from error
 
 
 def _set_up(ordered: bool) -> None:

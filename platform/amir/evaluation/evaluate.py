@@ -41,10 +41,9 @@ def evaluate(
 
     report: called with how many scans are scored of how many.
     """
+    manifest, models = check(settings)
     folder = settings.data.absolute()
-    manifest = read_manifest(folder)
     check_shards(folder, manifest)
-    models = _models(settings)
     tasks = tasks_of(manifest, settings.split)
     gaussian = choose_gaussian_filter(folder, manifest, tasks) if settings.gaussian_filter else None
     comparison = Comparison(
@@ -56,6 +55,20 @@ def evaluate(
     _write(settings.out, scores, table, text)
     _draw(settings, manifest, models)
     return Evaluation(table, text, settings.out)
+
+
+def check(settings: EvaluateSettings) -> tuple[Manifest, dict[str, Checkpoint]]:
+    """The dataset's manifest, and the models by the names of their rows.
+
+    InputError where one need not wait for Ray to know what is wrong.
+    """
+    manifest = read_manifest(settings.data)
+    if not manifest.of(settings.split):
+        raise InputError(
+            "invalid_dataset",
+            f"the {settings.split} split of {settings.data} is empty; choose another --split",
+        )
+    return manifest, _models(settings)
 
 
 def _models(settings: EvaluateSettings) -> dict[str, Checkpoint]:

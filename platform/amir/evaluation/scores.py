@@ -17,7 +17,6 @@ from amir.config import EvaluateSettings
 from amir.dataset.cohort import Split
 from amir.dataset.manifest import Manifest, ShardEntry
 from amir.dataset.slices import read_shard
-from amir.errors import InputError
 from amir.evaluation.methods import DegradedInput, GaussianFilter, Method, RestoredBy
 from amir.inference.restorer import Restorer
 from amir.modality import Modality
@@ -94,8 +93,6 @@ def score_split(
 ) -> pa.Table:
     """One row per slice and method of the split, sorted; scored on the Ray that is connected to."""
     shards = manifest.of(settings.split)
-    if not shards:
-        raise InputError("invalid_dataset", f"the {settings.split} split of the dataset is empty")
     tables = []
     for table in _on_ray(comparison, shards, settings):
         tables.append(table)

@@ -34,7 +34,7 @@ from amir.training.optimizer import build_optimizer
 from amir.training.pictures import draw_validation_picture
 from amir.training.progress import Follower
 from amir.training.record import open_record, resume_record
-from amir.training.run_folder import RunFolder, claim
+from amir.training.run_folder import RunFolder, check_may_go_on, claim
 from amir.training.state import TrainingState, save_checkpoint, take_up
 from amir.training.validation import Scores, mean_gain, validate
 
@@ -57,8 +57,9 @@ def run(settings: TrainSettings, *, callbacks: Sequence[Any] = ()) -> Result:
     the dataset, the settings or the cluster will not do.
     """
     settings = _with_absolute_paths(settings)
-    manifest = read_manifest(settings.data.path)
-    _check_before(settings, manifest)
+    manifest = check(settings)
+    check_shards(settings.data.path, manifest)
+    _check_cluster(settings.workers)
     with claim(settings, manifest.dataset_digest) as folder:
         record = open_record(settings, manifest.dataset_digest, folder)
         folder.set_status("running")
@@ -75,6 +76,16 @@ def run(settings: TrainSettings, *, callbacks: Sequence[Any] = ()) -> Result:
         record.finish()
         folder.set_status("finished", steps=settings.steps, digest=best.digest)
     return Result(folder, best)
+
+
+def check(settings: TrainSettings) -> Manifest:
+    """The dataset's manifest; InputError where one need not wait for Ray to know what is wrong."""
+    manifest = read_manifest(settings.data.path)
+    build_index(manifest, "train", settings.data.tasks)
+    build_index(manifest, "validation", settings.data.tasks)
+    initial_model(settings)
+    check_may_go_on(settings, manifest.dataset_digest)
+    return manifest
 
 
 def torch_threads(workers: WorkerSettings) -> int:
@@ -94,12 +105,7 @@ def _with_absolute_paths(settings: TrainSettings) -> TrainSettings:
     )
 
 
-def _check_before(settings: TrainSettings, manifest: Manifest) -> None:
-    build_index(manifest, "train", settings.data.tasks)
-    build_index(manifest, "validation", settings.data.tasks)
-    check_shards(settings.data.path, manifest)
-    initial_model(settings)
-    workers = settings.workers
+def _check_cluster(workers: WorkerSettings) -> None:
     cluster.require(
         cpus=workers.cpus,
         gpus=1 if workers.gpu else 0,

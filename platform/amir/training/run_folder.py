@@ -98,13 +98,13 @@ def claim(settings: TrainSettings, dataset_digest: str) -> Iterator[RunFolder]:
     InputError("run_exists") if the run is finished, another's, or in other hands right now. A new
     folder in which nothing was written is removed again.
     """
-    folder = RunFolder(settings.storage.absolute() / run_name(settings, dataset_digest))
+    folder = _folder(settings, dataset_digest)
     folder.path.mkdir(parents=True, exist_ok=True)
     lock = folder.path / "lock"
     try:
         with lock.open("w") as file:
             _hold(file.fileno(), folder)
-            _check_may_go_on(folder, _identity(settings, dataset_digest), settings)
+            check_may_go_on(settings, dataset_digest)
             yield folder
     finally:
         if not folder.settings.is_file():
@@ -125,16 +125,20 @@ def _hold(descriptor: int, folder: RunFolder) -> None:
         ) from None
 
 
+def _folder(settings: TrainSettings, dataset_digest: str) -> RunFolder:
+    return RunFolder(settings.storage.absolute() / run_name(settings, dataset_digest))
+
+
 def _identity(settings: TrainSettings, dataset_digest: str) -> dict[str, Any]:
     return {"dataset_digest": dataset_digest, **settings.science()}
 
 
-def _check_may_go_on(
-    folder: RunFolder, identity: Mapping[str, Any], settings: TrainSettings
-) -> None:
+def check_may_go_on(settings: TrainSettings, dataset_digest: str) -> None:
+    """InputError("run_exists") if the run is finished, or was started with other settings."""
+    folder = _folder(settings, dataset_digest)
     if not folder.settings.is_file():
         return
-    difference = _difference(read_yaml(folder.settings), identity)
+    difference = _difference(read_yaml(folder.settings), _identity(settings, dataset_digest))
     if difference:
         raise InputError(
             "run_exists",
