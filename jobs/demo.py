@@ -1,4 +1,4 @@
-"""The whole platform on generated phantoms: files, shards, training, the paper's table, restored files.
+"""The whole platform on generated phantoms: files, shards, training, a table, restored files.
 
 python jobs/demo.py [--out demo-output]. One local Ray, SQLite MLflow, a few minutes on two cores.
 """
@@ -88,7 +88,6 @@ def _closing(place: Path, out: Path, evaluation: Evaluation, seconds: float) -> 
         f"{task} {evaluation.table.gains[evaluation.table.methods[-1], task].mean:+.2f} dB"
         for task in Modality
     )
-    python = "python"
     return f"""
 {evaluation.text}
 In {seconds:.0f} s: {gains} over the degraded input. Phantoms and minutes, not the paper's data
@@ -103,8 +102,8 @@ and days; research use only.
 
 Next, with your own scans:
   1. write cohort.csv: patient_id,modality,target,degraded,split (examples/real_scans.csv is one)
-  2. {python} jobs/prepare_dataset.py --cohort cohort.csv --out data/mine
-  3. {python} jobs/train_all_in_one.py --data data/mine --config jobs/configs/small.yaml
+  2. python jobs/prepare_dataset.py --cohort cohort.csv --out data/mine
+  3. python jobs/train_all_in_one.py --data data/mine --config jobs/configs/small.yaml
 """
 
 

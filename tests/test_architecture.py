@@ -19,7 +19,8 @@ ENTRY_POINTS = ("jobs", "serve", "tune")
 # Read downward: a module or package imports what stands above its line, never beside or below it.
 LAYERS = [
     ["errors", "client"],
-    ["modality", "durable", "code_version", "command_line", "job", "cluster"],
+    ["modality", "durable", "code_version"],
+    ["command_line", "job", "cluster", "parallel"],
     ["config"],
     ["intensity", "imaging", "degradations", "metrics", "models", "phantom_anatomy"],
     ["phantoms", "losses"],
@@ -35,13 +36,7 @@ DOORS = {
     "pydicom": ["imaging"],
     "nibabel": ["imaging"],
     "highdicom": ["imaging"],
-    "ray": [
-        "cluster",
-        "dataset.prepare",
-        "dataset.loading",
-        "training.ray_trainer",
-        "evaluation.scores",
-    ],
+    "ray": ["cluster", "parallel", "training.ray_trainer"],
 }
 
 
@@ -199,9 +194,9 @@ def test_what_a_client_needs_is_imported_at_once(
 ) -> None:
     script = f"""
 import sys, time
-start = time.perf_counter()
+start = time.process_time()
 import {", ".join(modules)}
-taken = time.perf_counter() - start
+taken = time.process_time() - start
 heavy = [name for name in ("torch", "ray", "mlflow", "numpy") if name in sys.modules]
 print(taken, *heavy)
 """

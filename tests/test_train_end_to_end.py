@@ -129,6 +129,7 @@ def test_mlflow_holds_the_run(undisturbed: Result, tiny_dataset: Path, storage: 
     )
     assert tags["amir.dataset"] == read_manifest(tiny_dataset).dataset_digest
     assert tags["amir.code"] == code_version()
+    assert tags["amir.ray_job"] == "local"
     assert tags["amir.digest"] == undisturbed.best.digest
     assert status == "FINISHED"
     files = {file.name for file in Path(artifacts.removeprefix("file://")).iterdir()}

@@ -20,6 +20,7 @@ ENVIRONMENT = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+    "RAY_worker_niceness": "0",  # at Ray's 15, whatever else runs here stops the training
 }
 # What workers print stays in Ray's session folder; the job says what its user needs to know.
 QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}

@@ -50,7 +50,7 @@ def _rician(generator: np.random.Generator, image: Volume) -> Volume:
 
 
 def _ramp_like(generator: np.random.Generator, image: Volume) -> Volume:
-    """Noise of 16 to 28 HU, as in thin slices, without low frequencies, as filtered back-projection leaves it."""
+    """Noise of 16 to 28 HU, as in thin slices, without the low frequencies that FBP suppresses."""
     white = generator.standard_normal(image.shape, np.float32)
     grains = [ndimage.gaussian_filter(white, (width, width, 0)) for width in (0.6, 1.5)]
     noise = grains[0] - grains[1]

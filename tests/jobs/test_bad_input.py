@@ -52,7 +52,7 @@ def test_an_unknown_setting_is_answered_with_those_like_it(
     message = refusal(
         TRAIN, "invalid_setting", "--data", tiny_dataset, "--optimizer.learning-rate", "1e-3"
     )
-    assert "did you mean --optimizer.learning_rate" in message
+    assert "Did you mean --optimizer.learning_rate" in message
 
 
 def test_a_setting_out_of_bounds_is_named_with_its_bound(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,23 +80,12 @@ def test_a_run_without_a_name_is_named_by_what_it_does(train_settings: Callable[
     assert name != run_name(train_settings(run=None), "ef" * 32)
 
 
-def hold(settings: TrainSettings, ready: Any, done: Any) -> None:
-    with claim(settings, DATASET):
-        ready.set()
-        done.wait(60)
-
-
-def test_two_processes_never_train_the_same_run(train_settings: Callable[..., Any]) -> None:
-    context = multiprocessing.get_context("fork")
-    ready, done = context.Event(), context.Event()
-    other = context.Process(target=hold, args=(train_settings(), ready, done))
-    other.start()
-    try:
-        assert ready.wait(60)
+def test_a_run_in_other_hands_is_refused_until_they_let_go(
+    train_settings: Callable[..., Any],
+) -> None:
+    with claim(train_settings(), DATASET):
         assert "being trained by another process" in refusal(train_settings())
-    finally:
-        other.kill()
-        other.join()
+        assert begin(train_settings(run="other")).name == "other"
     begin(train_settings())
 
 

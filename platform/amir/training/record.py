@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from amir.code_version import code_version
@@ -22,7 +23,7 @@ def open_record(settings: TrainSettings, dataset_digest: str, folder: RunFolder)
             {
                 "amir.dataset": dataset_digest,
                 "amir.code": code_version(),
-                "amir.ray_job": os.environ.get("RAY_JOB_ID", "local"),
+                "amir.ray_job": _submission(),
             }
         )
         record.file(folder.settings)
@@ -36,3 +37,9 @@ def resume_record(settings: TrainSettings, run_id: str | None) -> Run:
     if run_id is None:
         tracking = tracking.model_copy(update={"uri": "none"})
     return open_run(tracking, settings.storage, name="", run_id=run_id)
+
+
+def _submission() -> str:
+    """The job's id as `ray job list` shows it; "local" for a run that was not submitted."""
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    return str(job.get("metadata", {}).get("job_submission_id", "local"))
