@@ -36,7 +36,7 @@ DOORS = {
     "pydicom": ["imaging"],
     "nibabel": ["imaging"],
     "highdicom": ["imaging"],
-    "ray": ["cluster", "parallel", "training.ray_trainer"],
+    "ray": ["cluster", "parallel", "training.ray_trainer", "training.ray_worker"],
 }
 
 

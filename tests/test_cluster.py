@@ -88,7 +88,7 @@ print("done")
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(590)
 def test_on_a_single_cpu_nothing_hangs_that_was_not_refused(
     phantom_cohort: Path, tmp_path: Path
 ) -> None:
@@ -96,7 +96,7 @@ def test_on_a_single_cpu_nothing_hangs_that_was_not_refused(
         [sys.executable, "-c", EXACT_FIT, str(phantom_cohort), str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=560,
         check=False,
         env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
     )

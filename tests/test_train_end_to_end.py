@@ -18,6 +18,7 @@ import pytest
 from amir import checkpoint
 from amir.code_version import code_version
 from amir.config import EvaluateSettings, PrepareSettings, TrainSettings
+from amir.dataset import loading
 from amir.dataset.loading import ray_batches
 from amir.dataset.manifest import read_manifest
 from amir.dataset.plan import Plan
@@ -206,7 +207,7 @@ def test_wrong_input_met_by_a_worker_ends_the_run_at_once_with_its_code(
     run_settings: Callable[..., TrainSettings],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ray_trainer, "_worker", refusing_worker)
+    monkeypatch.setattr(ray_trainer, "train_worker", refusing_worker)
     with pytest.raises(InputError, match="a shard has gone") as caught:
         ray_trainer.run(run_settings("refused", **{"workers.count": 1}))
     assert caught.value.code == "invalid_dataset"
@@ -215,7 +216,7 @@ def test_wrong_input_met_by_a_worker_ends_the_run_at_once_with_its_code(
 
 
 def refusing_worker(config: dict[str, Any]) -> None:
-    with (config["folder"] / "attempts").open("a") as file:
+    with (config["task"].folder.path / "attempts").open("a") as file:
         file.write("x")
     raise InputError("invalid_dataset", "a shard has gone")
 
@@ -238,10 +239,16 @@ def new_reader(folder: Path) -> Reader:
     return Reader(folder, Plan(index, 3, 4, "uniform"), crop=16, flips=True)
 
 
-@pytest.mark.parametrize(("start", "rank"), [(0, 0), (21, 1)])
+@pytest.mark.parametrize(("start", "rank", "horizon"), [(0, 0, 20_000), (21, 1, 10)])
 def test_the_feed_on_ray_is_that_of_the_reader(
-    ray_cluster: None, tiny_dataset: Path, start: int, rank: int
+    ray_cluster: None,
+    tiny_dataset: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    start: int,
+    rank: int,
+    horizon: int,
 ) -> None:
+    monkeypatch.setattr(loading, "HORIZON", horizon)
     place = {"rank": rank, "workers": 2}
     fed = list(ray_batches(new_reader(tiny_dataset), start, 40, **place, actors=2))
     plain = list(new_reader(tiny_dataset).batches(start, 40, **place))

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,8 +83,11 @@ def _attach(address: str) -> None:
     import ray
 
     try:
+        # Ray itself would try for minutes.
+        if place := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):
+            socket.create_connection((place[1], int(place[2])), timeout=10).close()
         ray.init(**QUIET)
-    except ConnectionError as error:
+    except OSError as error:
         raise InputError(
             "invalid_setting",
             f"no Ray cluster answers at RAY_ADDRESS={address}: {error}. Start it, or unset "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,6 +114,16 @@ def test_evaluating_an_unknown_model_is_refused(refusal: Refusal, tiny_dataset: 
 def test_preparing_without_a_cohort_file_is_refused(refusal: Refusal) -> None:
     message = refusal(PREPARE, "missing_file", "--cohort", "cohort.csv", "--out", "here")
     assert "cohort.csv" in message
+
+
+def test_a_cluster_that_is_not_there_is_named(
+    refusal: Refusal, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    message = refusal(TRAIN, "invalid_setting", "--data", tiny_dataset)
+    assert f"no Ray cluster answers at RAY_ADDRESS={address}" in message
 
 
 def test_help_lists_the_settings_with_their_defaults() -> None:

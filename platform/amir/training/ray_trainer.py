@@ -6,37 +6,29 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
-
 from amir import checkpoint, cluster
 from amir.checkpoint import Checkpoint
 from amir.code_version import code_version
 from amir.config import TrainSettings, WorkerSettings
-from amir.dataset.loading import ACTOR_CPUS, ray_batches
+from amir.dataset.loading import ACTOR_CPUS
 from amir.dataset.manifest import Manifest, check_shards, read_manifest
-from amir.dataset.plan import Plan
-from amir.dataset.reader import Reader, build_index
-from amir.dataset.slices import spread_slices
+from amir.dataset.reader import build_index
 from amir.errors import InputError
-from amir.inference.restorer import Restorer
 from amir.references import find_model
 from amir.tracking import Run, tracking_uri
 from amir.training.initial import initial_model
-from amir.training.loop import DivergedError, train
-from amir.training.observer import RunObserver
-from amir.training.optimizer import build_optimizer
+from amir.training.loop import DivergedError
 from amir.training.pictures import draw_validation_picture
 from amir.training.progress import Follower
-from amir.training.record import open_record, resume_record
+from amir.training.ray_worker import WorkerTask, train_worker
+from amir.training.record import open_record
 from amir.training.run_folder import RunFolder, check_may_go_on, claim
-from amir.training.state import TrainingState, save_checkpoint, take_up
-from amir.training.validation import Scores, mean_gain, validate
 
 LASTING = (InputError, DivergedError)  # errors that come again, however often a worker is restarted
 
@@ -88,11 +80,6 @@ def check(settings: TrainSettings) -> Manifest:
     return manifest
 
 
-def torch_threads(workers: WorkerSettings) -> int:
-    """Threads of each worker's operations: as set, else the CPUs it has reserved, rounded down."""
-    return workers.threads or max(1, int(workers.cpus))
-
-
 def _with_absolute_paths(settings: TrainSettings) -> TrainSettings:
     """A worker's current folder is another one, and on another machine."""
     uri = tracking_uri(settings.tracking, settings.storage) or "none"
@@ -130,14 +117,8 @@ def _fit(
     # Ray keeps its own state apart, and never a checkpoint: the run folder is the one truth.
     ray_folder = folder.path / "ray"
     trainer = TorchTrainer(
-        _worker,
-        train_loop_config={
-            "settings": settings,
-            "manifest": manifest,
-            "folder": folder.path,
-            "mlflow_run_id": record.id or None,
-            "describe": _describer(settings, manifest),
-        },
+        train_worker,
+        train_loop_config={"task": _task(settings, manifest, folder, record)},
         scaling_config=ScalingConfig(
             num_workers=workers.count,
             use_gpu=workers.gpu,
@@ -151,10 +132,10 @@ def _fit(
         ),
     )
     try:
-        with _interruptible(), Follower(folder, steps=settings.steps, batch=settings.batch):
+        with interruptible(), Follower(folder, steps=settings.steps, batch=settings.batch):
             trainer.fit()
     except TrainingFailedError as error:
-        raise _reason(error) from error
+        raise reason_of(error) from error
     finally:
         shutil.rmtree(ray_folder, ignore_errors=True)
 
@@ -174,7 +155,7 @@ def _stop_early() -> Any:
     return StopEarly()
 
 
-def _reason(failure: Any) -> BaseException:
+def reason_of(failure: Any) -> BaseException:
     """The error behind Ray Train's if it tells by itself what is wrong, such as a full disk.
 
     A worker that fails takes the others with it: theirs say no more than that a connection is lost.
@@ -185,7 +166,7 @@ def _reason(failure: Any) -> BaseException:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Undo how Ray Train answers Ctrl-C: it leaves with exit code 0, even after the training."""
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT)
@@ -198,74 +179,10 @@ def _interruptible() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def _worker(config: dict[str, Any]) -> None:
-    """One data-parallel worker: its network, its feed, the loop."""
-    import ray.train
-    import ray.train.torch
-
-    settings: TrainSettings = config["settings"]
-    manifest: Manifest = config["manifest"]
-    folder = RunFolder(config["folder"])
-    context = ray.train.get_context()
-    rank, workers = context.get_world_rank(), context.get_world_size()
-    torch.set_num_threads(torch_threads(settings.workers))
-    device = ray.train.torch.get_device()
-    state = _build_state(settings, device)
-    take_up(state, folder, rank=rank, workers=workers)
-    restorer = Restorer(state.model, intensity=manifest.intensity, device=device)
-    pairs = [
-        pair
-        for task in settings.data.tasks
-        for pair in spread_slices(
-            settings.data.path, manifest, "validation", task, settings.validation.slices
-        )
-    ]
-    record = resume_record(settings, config["mlflow_run_id"] if rank == 0 else None)
-
-    def save(scores: Scores) -> None:
-        if rank == 0:
-            save_checkpoint(
-                state,
-                folder,
-                settings=config["describe"](step=state.step),
-                scores=scores,
-                workers=workers,
-                keep=settings.checkpoints.keep,
-            )
-        ray.train.report({"step": state.step, "gain": mean_gain(scores)})
-
-    train(
-        state,
-        ray_batches(
-            _reader(settings, manifest), state.step, settings.steps, rank=rank, workers=workers
-        ),
-        settings,
-        device=device,
-        rank=rank,
-        validate=lambda: validate(restorer, pairs, rank=rank, workers=workers),
-        save=save,
-        observer=RunObserver(folder, record, batch=settings.batch),
-    )
-
-
-def _build_state(settings: TrainSettings, device: torch.device) -> TrainingState:
-    import ray.train.torch
-
-    network = ray.train.torch.prepare_model(initial_model(settings).to(device))
-    model = getattr(network, "module", network)  # one worker gets the bare model back
-    return TrainingState(model, network, build_optimizer(model, settings.optimizer))
-
-
-def _reader(settings: TrainSettings, manifest: Manifest) -> Reader:
-    data = settings.data
-    index = build_index(manifest, "train", data.tasks)
-    plan = Plan(index, settings.seed, settings.batch, data.sampling)
-    return Reader(data.path, plan, crop=data.crop, flips=data.flips)
-
-
-def _describer(settings: TrainSettings, manifest: Manifest) -> Callable[..., dict[str, Any]]:
-    """What every checkpoint of the run says of itself, but for its step."""
-    return partial(
+def _task(
+    settings: TrainSettings, manifest: Manifest, folder: RunFolder, record: Run
+) -> WorkerTask:
+    describe = partial(
         checkpoint.describe,
         settings.model.name,
         settings.model.model_dump(mode="json", exclude={"name"}),
@@ -273,3 +190,4 @@ def _describer(settings: TrainSettings, manifest: Manifest) -> Callable[..., dic
         dataset_digest=manifest.dataset_digest,
         code_version=code_version(),
     )
+    return WorkerTask(settings, manifest, folder, record.id or None, describe)
