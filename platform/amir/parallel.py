@@ -32,12 +32,26 @@ def parallel_map(
 
     _set_up(ordered)
     outcomes = _mapped(make, items, actors=actors, cpus=cpus, gpus=gpus)
+    if ordered:
+        # Ray Data's scheduler polls without pause while its outcomes wait to be fetched. In the
+        # process of a training loop it would hold the interpreter's lock most of the time.
+        [outcomes] = outcomes.streaming_split(1)
     try:
         yield from outcomes.iter_batches(**batches)
     except RayTaskError as failure:
-        error = failure.cause.error if isinstance(failure.cause, _Failure) else failure.cause
+        error = _origin(failure)
         told = isinstance(error, InputError)  # its message is all there is to say
         raise error from (None if told else failure)
+
+
+def _origin(failure: Any) -> BaseException:
+    """The error that a worker raised, out of as many of Ray's as processes have passed it on."""
+    from ray.exceptions import RayTaskError
+
+    error: BaseException = failure
+    while isinstance(error, RayTaskError) and error.cause is not None:
+        error = error.cause
+    return error.error if isinstance(error, _Failure) else error
 
 
 class _Failure(Exception):  # noqa: N818, never seen by users

@@ -26,6 +26,15 @@ from amir.training.state import TrainingState, save_checkpoint, take_up
 from amir.training.validation import Scores, validate
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Threads that wait for each other cost more than they bring on tensors as small as these.
+
+    OMP_NUM_THREADS comes too late where this folder is named to pytest: torch is imported above.
+    """
+    torch.set_num_threads(1)
+
+
 class LocalRun:
     """One worker's part of a run, from the newest checkpoint of its folder on."""
 
