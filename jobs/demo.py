@@ -3,6 +3,8 @@
 python jobs/demo.py [--out demo-output]. One local Ray, SQLite MLflow, a few minutes on two cores.
 """
 
+import shlex
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,6 +90,8 @@ def _closing(place: Path, out: Path, evaluation: Evaluation, seconds: float) -> 
         f"{task} {evaluation.table.gains[evaluation.table.methods[-1], task].mean:+.2f} dB"
         for task in Modality
     )
+    python = shlex.quote(sys.executable)
+    tracking = shlex.quote(f"sqlite:///{out / 'storage' / 'mlflow.db'}")
     return f"""
 {evaluation.text}
 In {seconds:.0f} s: {gains} over the degraded input. Phantoms and minutes, not the paper's data
@@ -98,12 +102,12 @@ and days; research use only.
   restored  {place / "restored"}
   dataset   {place / "dataset"}
   run       {out / "storage" / f"demo-{place.name}"}
-  MLflow    mlflow server --backend-store-uri sqlite:///{out / "storage" / "mlflow.db"}
+  MLflow    {python} -m mlflow server --backend-store-uri {tracking}
 
 Next, with your own scans:
   1. write cohort.csv: patient_id,modality,target,degraded,split (examples/real_scans.csv is one)
-  2. python jobs/prepare_dataset.py --cohort cohort.csv --out data/mine
-  3. python jobs/train_all_in_one.py --data data/mine --config jobs/configs/small.yaml
+  2. {python} jobs/prepare_dataset.py --cohort cohort.csv --out data/mine
+  3. {python} jobs/train_all_in_one.py --data data/mine --config jobs/configs/small.yaml
 """
 
 
