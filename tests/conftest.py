@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
+import socket
+import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 RAY_TIMEOUT_SECONDS = 300
+SERVER_SECONDS = 90
 # Read by Ray when it is imported or started; left alone where the caller has set them.
 RAY_ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
@@ -144,6 +151,62 @@ def ray_cluster() -> Iterator[None]:
     yield
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server() -> Callable[[str, Path], AbstractContextManager[str]]:
+    """Starts a server: with mlflow_server("sqlite:////...", folder for its files) as address."""
+    return serve_mlflow
+
+
+@contextmanager
+def serve_mlflow(database: str, folder: Path) -> Iterator[str]:
+    port = port_nobody_uses()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    places = ["--backend-store-uri", database, "--artifacts-destination", str(folder / "files")]
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--port", str(port), *places, "--workers", "1"],
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # so that its workers end with it
+        )
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health", process, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Asks the system for a port nobody listens on."""
+    return port_nobody_uses
+
+
+def port_nobody_uses() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until a server answers; what it printed if it ended or takes longer than a minute or two."""
+    deadline = time.monotonic() + SERVER_SECONDS
+    while not answers(address):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ LAYERS = [
     ["intensity", "imaging", "degradations", "metrics", "models", "phantom_anatomy"],
     ["phantoms", "losses"],
     ["checkpoint", "tracking"],
+    ["model_registry"],
     ["references"],
     ["inference", "dataset"],
     ["panels"],
@@ -32,7 +33,7 @@ LAYERS = [
 ]
 
 DOORS = {
-    "mlflow": ["tracking"],
+    "mlflow": ["tracking", "model_registry"],
     "pydicom": ["imaging"],
     "nibabel": ["imaging"],
     "highdicom": ["imaging"],

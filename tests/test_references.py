@@ -89,5 +89,5 @@ def test_without_any_run_the_spellings_are_listed(tmp_path: Path) -> None:
 
 
 def test_a_registered_model_without_mlflow_says_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"needs MLflow; give --tracking\.uri"):
+    with pytest.raises(InputError, match=r"lies in MLflow: give --tracking\.uri"):
         find_model("models:/amir@champion", storage=tmp_path, tracking_uri="none")

@@ -5,27 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from amir import tracking
-from amir.checkpoint import Checkpoint
 from amir.config import TrackingSettings
 from amir.errors import InputError
-from amir.references import find_model
 from amir.tracking import Untracked, open_run, tracking_uri
 
-SERVER_SECONDS = 90
+MlflowServer = Callable[[str, Path], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="module")
@@ -34,47 +27,13 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tracking") / "a storage"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=2) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
-
-
 @pytest.fixture
-def server(storage: Path, tmp_path: Path) -> Iterator[str]:
+def server(storage: Path, tmp_path: Path, mlflow_server: MlflowServer) -> Iterator[str]:
     """The address of an MLflow server over a copy of the storage's database."""
     open_run(TrackingSettings(), storage, name="makes the tables").finish()
     shutil.copy(storage / "mlflow.db", tmp_path / "server.db")
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    places = ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db"]
-    files = ["--artifacts-destination", str(tmp_path / "files"), "--workers", "1"]
-    with (tmp_path / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--port", str(port), *places, *files],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # so that its workers end with it
-        )
-        try:
-            deadline = time.monotonic() + SERVER_SECONDS
-            while not answers(address):
-                assert process.poll() is None, (tmp_path / "server.log").read_text()
-                assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()
-                time.sleep(0.2)
-            yield address
-        finally:
-            os.killpg(process.pid, 9)
-            process.wait(timeout=10)
+    with mlflow_server(f"sqlite:///{tmp_path}/server.db", tmp_path) as address:
+        yield address
 
 
 def check_everything_is_recorded(settings: TrackingSettings, storage: Path, tmp_path: Path) -> None:
@@ -149,7 +108,7 @@ def test_without_mlflow_nothing_is_recorded(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(100)
 def test_a_server_that_does_not_answer_is_named_with_the_way_out(storage: Path) -> None:
-    settings = TrackingSettings(uri=f"http://user:secret@127.0.0.1:{free_port()}")
+    settings = TrackingSettings(uri="http://user:secret@127.0.0.1:1")  # nobody listens there
     with pytest.raises(InputError, match=r"MLflow at http://127.*--tracking\.uri none") as caught:
         open_run(settings, storage, name="run")
     assert caught.value.code == "invalid_setting"
@@ -176,28 +135,6 @@ def test_a_server_that_goes_away_costs_no_training(
     told = [record.getMessage() for record in caplog.records if record.name == "amir.tracking"]
     whats = ("parameters", "tags", "metrics", "picture.png", "the end of the run")
     assert told == [f"MLflow did not take {what}: connection refused" for what in whats]
-
-
-def test_a_registered_model_is_found_by_version_and_alias(
-    save_checkpoint: Callable[..., Checkpoint], storage: Path, tmp_path: Path
-) -> None:
-    saved = save_checkpoint(tmp_path / "100", trains=False)
-    run = open_run(TrackingSettings(), storage, name="run")
-    uri = tracking_uri(TrackingSettings(), storage)
-    client = MlflowClient(uri, uri)
-    client.log_artifacts(run.id, str(saved.folder), "model")
-    client.create_registered_model("amir")
-    source = f"{client.get_run(run.id).info.artifact_uri}/model"
-    client.create_model_version("amir", source, run.id)
-    client.set_registered_model_alias("amir", "champion", "1")
-    for reference in ("models:/amir/1", "models:/amir@champion"):
-        assert find_model(reference, storage=storage).digest == saved.digest
-    for reference in ("models:/amir/7", "models:/amir@nobody", "models:/other/1"):
-        with pytest.raises(InputError, match=f"has no {reference}: .* Name one of its") as caught:
-            find_model(reference, storage=storage)
-        assert caught.value.code == "unknown_model"
-    with pytest.raises(InputError, match="neither models:/NAME@ALIAS nor models:/NAME/VERSION"):
-        find_model("models:/amir", storage=storage)
 
 
 def test_names_are_the_ones_dashboards_know() -> None:

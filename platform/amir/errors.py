@@ -19,6 +19,8 @@ CODES = {
     "invalid_setting": "a setting is unknown or out of its bounds",
     "run_exists": "the run name is taken",
     "unknown_model": "no model answers to the reference",
+    "registry_unavailable": "the model registry does not answer, or not as asked",
+    "locked": "somebody else is changing the same thing",
     "too_few_resources": "the cluster is too small for what was asked",
     "disk_full": "the disk has no room left",
 }

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from amir import checkpoint
 from amir.checkpoint import Checkpoint
+from amir.config import TrackingSettings
 from amir.errors import InputError
+from amir.model_registry.versions import find_version
 
 
 def find_model(reference: str, *, storage: Path, tracking_uri: str | None = None) -> Checkpoint:
     """The checkpoint that a reference names; RUN alone is its best one, else its latest."""
     if reference.startswith("models:/"):
-        from amir.tracking import download_model
-
-        return checkpoint.load(download_model(reference, uri=tracking_uri, storage=storage))
+        return _of_registry(reference, TrackingSettings(uri=tracking_uri), storage)
     if (Path(reference) / "settings.yaml").is_file() or "/" in reference:
         return _of_folder(Path(reference))
     run, _, step = reference.partition("@")
@@ -39,6 +39,19 @@ def best_step(run: Path) -> int | None:
     """The step whose checkpoint validated best, as the run's training recorded it; None yet."""
     marker = run / "checkpoints" / "best"
     return int(marker.read_text()) if marker.is_file() else None
+
+
+def _of_registry(reference: str, settings: TrackingSettings, storage: Path) -> Checkpoint:
+    """A registered version; refused if it holds another model than its entry says."""
+    registry, version = find_version(reference, settings, storage)
+    found = checkpoint.load(registry.download(version))
+    if version.digest not in ("", found.digest):  # without a digest: registered by hand
+        raise InputError(
+            "invalid_checkpoint",
+            f"{reference} is registered as model {version.digest[:12]}, its files are model "
+            f"{found.digest[:12]}: they have been exchanged; use neither",
+        )
+    return found
 
 
 def _of_folder(folder: Path) -> Checkpoint:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from amir.config import TrackingSettings
 from amir.errors import InputError
 
+MODEL = "amir"  # the registered model
 LOSS, L1, BALANCE = "train/loss", "train/l1", "train/balance"
 LEARNING_RATE, RATE, WAIT = "train/learning_rate", "train/samples_per_second", "train/data_wait"
 GAIN, GAIN_WORST = "validation/gain", "validation/gain_worst"
@@ -62,8 +63,8 @@ def open_run(
     except (MlflowException, OSError) as error:
         raise InputError(
             "invalid_setting",
-            f"MLflow at {_public(uri)} does not take the run: {_public(error)}. Mend or start it, "
-            "change --tracking.uri, or run without it: --tracking.uri none",
+            f"MLflow at {without_password(uri)} does not take the run: {without_password(error)}. "
+            "Mend or start it, change --tracking.uri, or run without it: --tracking.uri none",
         ) from None
 
 
@@ -88,7 +89,7 @@ class MlflowRun:
     def __init__(
         self, uri: str, experiment: str, storage: Path, *, name: str, run_id: str | None
     ) -> None:
-        client = _client(uri)
+        client = mlflow_client(uri)
         self.client = client
         if run_id is None:
             run_id = client.create_run(
@@ -141,43 +142,10 @@ class MlflowRun:
         try:
             yield
         except (MlflowException, OSError) as error:
-            log.warning("MLflow did not take %s: %s", what, _public(error))
+            log.warning("MLflow did not take %s: %s", what, without_password(error))
 
 
-def download_model(reference: str, *, uri: str | None, storage: Path) -> Path:
-    """The folder of a registered model version, models:/NAME@ALIAS or models:/NAME/VERSION."""
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    address = tracking_uri(TrackingSettings(uri=uri), storage)
-    if address is None:
-        raise InputError("unknown_model", f"{reference} needs MLflow; give --tracking.uri")
-    try:
-        # MLflow would look "models:/" up in its global registry, whatever address it is given.
-        source = _source(_client(address), reference)
-        return Path(download_artifacts(source, tracking_uri=address, registry_uri=address))
-    except (MlflowException, OSError) as error:
-        raise InputError(
-            "unknown_model",
-            f"MLflow at {_public(address)} has no {reference}: {_public(error)}. Name one of its "
-            "versions or aliases, or a checkpoint folder",
-        ) from None
-
-
-def _source(client: Any, reference: str) -> str:
-    """Where the files of a registered model version lie."""
-    parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", reference)
-    if parts is None:
-        raise InputError(
-            "unknown_model", f"{reference} is neither models:/NAME@ALIAS nor models:/NAME/VERSION"
-        )
-    name, alias, version = parts.groups()
-    if alias is not None:
-        version = client.get_model_version_by_alias(name, alias).version
-    return str(client.get_model_version_download_uri(name, version))
-
-
-def _client(uri: str) -> Any:
+def mlflow_client(uri: str) -> Any:
     """A client that keeps its log quiet and its patience short; makes the folder of SQLite."""
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
@@ -205,6 +173,6 @@ def _experiment(client: Any, uri: str, name: str, storage: Path) -> str:
         return str(made_by_another.experiment_id)
 
 
-def _public(text: object) -> str:
+def without_password(text: object) -> str:
     """The first line of an address or an error, without user and password."""
     return re.sub(r"(?<=://)[^/@\s]*@", "", str(text).split("\n", 1)[0])

@@ -1,0 +1,1 @@
+"""MLflow's registry of models: versions, the aliases that point to them, and who may move those."""
