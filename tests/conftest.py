@@ -289,7 +289,7 @@ def train_settings(
             "run": "tiny",
             "steps": 8,
             "batch": 6,
-            "model": tiny_network,
+            "model": dict(tiny_network),
             "validation": {"every": 1000, "slices": 2},
             "tracking": {"uri": "none"},
         }

@@ -131,7 +131,8 @@ class ModelSettings(Section):
     heads: tuple[int, int, int, int] = (1, 2, 4, 8)
     """Attention heads per level."""
     instructions: Annotated[int, Field(ge=1)] = 32
-    """N, entries of the instruction dictionary (published code 32, paper 16)."""
+    """N, entries of the instruction dictionary (published code 32, paper 16), or features in its
+    place."""
     experts: Annotated[int, Field(ge=1)] = 4
     """M, experts of a spatial routing module."""
     top_k: Annotated[int, Field(ge=1)] = 2
@@ -140,6 +141,12 @@ class ModelSettings(Section):
     """The routing of the published code or of the paper's equations."""
     gate_noise: bool = True
     """Train the router with noise on its logits."""
+    instruction: Literal["dictionary", "direct", "contrastive"] = "dictionary"
+    """Drawn from a dictionary, made without one, or without one and with momentum contrast."""
+    spatial_routing: bool = True
+    """Route pixels to experts before the encoder levels."""
+    channel_routing: bool = True
+    """Weight channels by the instruction before the latent and decoder levels."""
 
     @model_validator(mode="after")
     def _top_k_fits_experts(self) -> ModelSettings:
@@ -155,6 +162,14 @@ class ModelSettings(Section):
 class LossSettings(Section):
     balance_weight: Annotated[float, Field(ge=0)] = 0.001
     """gamma of Eq. 5: weight of the balance loss beside L1."""
+    contrast_weight: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the contrastive loss; this and the next three: model.instruction contrastive."""
+    contrast_temperature: PositiveFloat = 0.07
+    """What the similarities of instructions are divided by (MoCo, AirNet: 0.07)."""
+    contrast_momentum: Annotated[float, Field(ge=0, le=1)] = 0.999
+    """How much of itself the following encoder keeps in a step (MoCo, AirNet: 0.999)."""
+    contrast_queue: Annotated[int, Field(ge=1)] = 2048
+    """Instructions to tell apart (AirNet: 256 batches); at least a batch."""
 
 
 class OptimizerSettings(Section):
@@ -232,6 +247,13 @@ class TrainSettings(Section):
             raise ValueError(
                 f"batch is {self.batch}, which {self.workers.count} workers cannot share equally"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_fits_the_queue(self) -> TrainSettings:
+        queue = self.loss.contrast_queue
+        if self.model.instruction == "contrastive" and queue < self.batch:
+            raise ValueError(f"loss.contrast_queue is {queue}, less than a batch of {self.batch}")
         return self
 
     def science(self) -> dict[str, object]:

@@ -17,6 +17,7 @@ from amir.dataset.slices import SlicePair, spread_slices
 from amir.inference.restorer import Restorer
 from amir.modality import Modality
 from amir.tracking import Untracked
+from amir.training.contrast import momentum_contrast
 from amir.training.initial import initial_model
 from amir.training.loop import train
 from amir.training.observer import RunObserver
@@ -43,7 +44,8 @@ class LocalRun:
         self.folder = RunFolder(settings.storage / str(settings.run))
         self.folder.path.mkdir(parents=True, exist_ok=True)
         model = initial_model(settings)
-        self.state = TrainingState(model, model, build_optimizer(model, settings.optimizer))
+        optimizer = build_optimizer(model, settings.optimizer)
+        self.state = TrainingState(model, model, optimizer, momentum_contrast(settings, model))
         take_up(self.state, self.folder, rank=0, workers=1)
 
     def batches(self) -> Iterable[Batch]:

@@ -4,13 +4,15 @@ Yang et al., "All-In-One Medical Image Restoration via Task-Adaptive Routing", M
 2405.19769): a Restormer with an instruction drawn from the whole input, spatial routing before the
 encoder levels and channel routing before the latent and decoder levels. `routing="published"` is
 what the authors' code computes and what made the paper's tables, `routing="paper"` what its
-equations say (see `amir.models.routing`). Differs from the published code in rounding, and where
-its exp() overflows or its log() meets zero: here the combination stays finite.
+equations say (see `amir.models.routing`). The rows of the paper's Table 3 are settings of it:
+`instruction`, `spatial_routing`, `channel_routing`. Differs from the published code in rounding,
+and where its exp() overflows or its log() meets zero: here the combination stays finite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,15 @@ from torch import Tensor, nn
 from amir.errors import InputError
 from amir.models.layers import Downsample, Upsample, conv3x3, convolve, transformer_blocks
 from amir.models.restored import Restored
-from amir.models.routing import ROUTINGS, RoutingKind
+from amir.models.routing import (
+    ROUTINGS,
+    DirectInstruction,
+    InstructionKind,
+    Routing,
+    RoutingKind,
+    WithoutChannelRouting,
+    WithoutExperts,
+)
 
 LEVELS = 4
 SIZE_MULTIPLE = 8
@@ -30,9 +40,13 @@ class AMIR(nn.Module):
 
     dim: channels at full size, doubled at each of four levels.
     blocks, heads: transformer blocks and attention heads per level; decoder levels have the same.
-    instructions: entries of the dictionary (N).
+    instructions: entries of the dictionary (N); without a dictionary, features behind it.
     experts, top_k: how many experts there are (M) and how many of them serve one pixel (K).
     gate_noise: draw noise onto the router's logits in training.
+    instruction: from a dictionary; direct, from the features themselves; contrastive, the same
+    network, which training also teaches to tell images apart (`amir.training.contrast`).
+    spatial_routing, channel_routing: leave either out. Without spatial routing the instruction is
+    still added to the encoder's features.
     """
 
     def __init__(
@@ -47,30 +61,36 @@ class AMIR(nn.Module):
         top_k: int = 2,
         routing: RoutingKind = "published",
         gate_noise: bool = True,
+        instruction: InstructionKind = "dictionary",
+        spatial_routing: bool = True,
+        channel_routing: bool = True,
     ) -> None:
         super().__init__()
         _check_widths(dim, blocks, refinement_blocks, heads)
-        _check_routing(instructions, experts, top_k, routing)
+        _check_routing(instructions, experts, top_k, routing, instruction)
         form = ROUTINGS[routing]
+        channel = form.channel if channel_routing else _without_channel_routing
         widths = [dim * 2**level for level in range(LEVELS)]
         decoder_widths = [2 * dim, *widths[1:3]]
 
-        self.instruction = form.instruction(instructions)
+        self.instruction = _instruction(form, instruction, instructions)
         self.embed = conv3x3(1, dim)
         self.encoder_routing = nn.ModuleList(
             form.spatial(width, experts=experts, top_k=top_k, gate_noise=gate_noise)
+            if spatial_routing
+            else WithoutExperts(width)
             for width in widths[:3]
         )
         self.encoder = nn.ModuleList(map(transformer_blocks, blocks[:3], widths[:3], heads[:3]))
         self.down = nn.ModuleList(map(Downsample, widths[:3]))
-        self.latent_routing = form.channel(widths[3])
+        self.latent_routing = channel(widths[3])
         self.latent = transformer_blocks(blocks[3], widths[3], heads[3])
         self.up = nn.ModuleList(map(Upsample, widths[1:]))
         # At full size the skip connection stays beside the decoder's channels.
         self.merge = nn.ModuleList(
             [nn.Identity(), *(nn.Linear(2 * width, width, bias=False) for width in widths[1:3])]
         )
-        self.decoder_routing = nn.ModuleList(map(form.channel, decoder_widths))
+        self.decoder_routing = nn.ModuleList(map(channel, decoder_widths))
         self.decoder = nn.ModuleList(map(transformer_blocks, blocks[:3], decoder_widths, heads[:3]))
         self.refinement = transformer_blocks(refinement_blocks, 2 * dim, heads[0])
         self.output = conv3x3(2 * dim, 1)
@@ -125,6 +145,16 @@ class AMIR(nn.Module):
         return x
 
 
+def _instruction(form: Routing, kind: InstructionKind, instructions: int) -> nn.Module:
+    if kind == "dictionary":
+        return form.instruction(instructions)
+    return DirectInstruction(instructions, form.activation())
+
+
+def _without_channel_routing(channels: int) -> nn.Module:
+    return WithoutChannelRouting()
+
+
 def _check_widths(
     dim: int, blocks: Sequence[int], refinement_blocks: int, heads: Sequence[int]
 ) -> None:
@@ -151,11 +181,15 @@ def _check_widths(
             )
 
 
-def _check_routing(instructions: int, experts: int, top_k: int, routing: str) -> None:
-    if routing not in ROUTINGS:
-        raise InputError(
-            "invalid_setting", f"routing {routing!r}: choose from {', '.join(ROUTINGS)}"
-        )
+def _check_routing(
+    instructions: int, experts: int, top_k: int, routing: str, instruction: str
+) -> None:
+    for name, value, known in (
+        ("routing", routing, tuple(ROUTINGS)),
+        ("instruction", instruction, get_args(InstructionKind)),
+    ):
+        if value not in known:
+            raise InputError("invalid_setting", f"{name} {value!r}: choose from {', '.join(known)}")
     if instructions < 1 or experts < 1:
         raise InputError(
             "invalid_setting",

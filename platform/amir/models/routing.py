@@ -1,9 +1,10 @@
 """AMIR's routing, in two forms: as the paper writes it and as its authors' code has it.
 
 The instruction says what kind of image it is, spatial routing sends each pixel to experts, channel
-routing weights the channels. Yang et al., "All-In-One Medical Image Restoration via Task-Adaptive
-Routing", MICCAI 2024, section 2; sparse gating and its balance loss after Shazeer et al.,
-"Outrageously Large Neural Networks", ICLR 2017.
+routing weights the channels; and what stands in their places in the paper's ablations. Yang et
+al., "All-In-One Medical Image Restoration via Task-Adaptive Routing", MICCAI 2024, section 2;
+sparse gating and its balance loss after Shazeer et al., "Outrageously Large Neural Networks", ICLR
+2017.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from amir.models.layers import sum_over_workers
 
 RoutingKind = Literal["published", "paper"]
+InstructionKind = Literal["dictionary", "direct", "contrastive"]
 INSTRUCTION_WIDTH = 256
 EXPERT_EXPANSION = 2.66
 SMALLEST_NOISE = 0.01
@@ -64,6 +66,24 @@ class PaperInstruction(nn.Module):
     def forward(self, degraded: Tensor) -> Tensor:
         weights = self.condition(degraded).mean(dim=(2, 3)).softmax(dim=-1)
         instruction: Tensor = weights @ self.dictionary
+        return instruction
+
+
+class DirectInstruction(nn.Module):
+    """Without a dictionary, FC(mean of N features): [B, 1, H, W] to [B, 256].
+
+    activation: what the form of routing ends its instruction with.
+    """
+
+    def __init__(self, features: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.condition = _condition_network(features)
+        self.to_instruction = nn.Linear(features, INSTRUCTION_WIDTH)
+        self.activation = activation
+
+    def forward(self, degraded: Tensor) -> Tensor:
+        features = self.condition(degraded).mean(dim=(2, 3))
+        instruction: Tensor = self.activation(self.to_instruction(features))
         return instruction
 
 
@@ -257,6 +277,19 @@ class PaperSpatialRouting(SpatialRouting):
         return torch.einsum("tk,tkc->tc", log_gates.exp(), outputs).view_as(x)
 
 
+class WithoutExperts(nn.Module):
+    """x + FC(instruction): a spatial routing whose experts are taken away. No balance loss."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.describe = nn.Linear(INSTRUCTION_WIDTH, channels)
+
+    def forward(
+        self, x: Tensor, instruction: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        return x + self.describe(instruction)[:, None, None], x.new_zeros(())
+
+
 class PublishedChannelRouting(nn.Module):
     """x + (gamma * x + beta) * sigmoid(FC(instruction)); the identity at the start."""
 
@@ -283,15 +316,25 @@ class PaperChannelRouting(nn.Module):
         return x * factors
 
 
+class WithoutChannelRouting(nn.Module):
+    """Every channel as it is, whatever the instruction."""
+
+    def forward(self, x: Tensor, instruction: Tensor) -> Tensor:
+        return x
+
+
 class Routing(NamedTuple):
-    """The three parts of one form of routing."""
+    """The parts of one form of routing."""
 
     instruction: type[PublishedInstruction | PaperInstruction]
+    activation: type[nn.Module]
     spatial: type[SpatialRouting]
     channel: type[PublishedChannelRouting | PaperChannelRouting]
 
 
 ROUTINGS: dict[RoutingKind, Routing] = {
-    "published": Routing(PublishedInstruction, PublishedSpatialRouting, PublishedChannelRouting),
-    "paper": Routing(PaperInstruction, PaperSpatialRouting, PaperChannelRouting),
+    "published": Routing(
+        PublishedInstruction, nn.GELU, PublishedSpatialRouting, PublishedChannelRouting
+    ),
+    "paper": Routing(PaperInstruction, nn.Identity, PaperSpatialRouting, PaperChannelRouting),
 }

@@ -36,6 +36,7 @@ class StepReport:
     loss: float
     l1: float
     balance: float
+    contrast: float
     learning_rate: float
     seconds: float
     waited: float
@@ -78,6 +79,7 @@ def train(
             to_crops(batch, device),
             state.optimizer,
             balance_weight=settings.loss.balance_weight,
+            contrast=state.contrast,
         )
         state.step += 1
         recent.add(state.step, losses, rate, waited)
@@ -160,8 +162,8 @@ class _Recent:
             dist.all_reduce(total)
         rows: list[list[float]] = (total / self.workers).tolist()
         reports = [
-            StepReport(step, loss, l1, balance, rate, seconds, waited)
-            for (step, rate, seconds, waited), (loss, l1, balance) in zip(
+            StepReport(step, loss, l1, balance, contrast, rate, seconds, waited)
+            for (step, rate, seconds, waited), (loss, l1, balance, contrast) in zip(
                 self.values, rows, strict=True
             )
         ]

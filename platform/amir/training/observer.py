@@ -31,7 +31,8 @@ class RunObserver:
         self.record.metrics([(step, row)])
 
     def _row(self, report: StepReport) -> dict[str, float]:
-        return {
+        contrast = {tracking.CONTRAST: report.contrast} if report.contrast else {}
+        return contrast | {
             tracking.LOSS: report.loss,
             tracking.L1: report.l1,
             tracking.BALANCE: report.balance,

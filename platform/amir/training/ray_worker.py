@@ -16,6 +16,7 @@ from amir.dataset.reader import Reader, build_index
 from amir.dataset.slices import SlicePair, spread_slices
 from amir.inference.restorer import Restorer
 from amir.tracking import Run
+from amir.training.contrast import momentum_contrast
 from amir.training.initial import initial_model
 from amir.training.loop import train
 from amir.training.observer import RunObserver
@@ -90,7 +91,8 @@ def _build_state(settings: TrainSettings, device: torch.device) -> TrainingState
 
     network = ray.train.torch.prepare_model(initial_model(settings).to(device))
     model = getattr(network, "module", network)  # one worker gets the bare model back
-    return TrainingState(model, network, build_optimizer(model, settings.optimizer))
+    optimizer = build_optimizer(model, settings.optimizer)
+    return TrainingState(model, network, optimizer, momentum_contrast(settings, model))
 
 
 def _validation_pairs(task: WorkerTask) -> list[SlicePair]:

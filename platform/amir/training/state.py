@@ -14,20 +14,25 @@ from torch import Tensor, nn
 
 from amir import checkpoint, durable
 from amir.checkpoint import Checkpoint
+from amir.training.contrast import MomentumContrast
 from amir.training.run_folder import RunFolder
 from amir.training.validation import Scores, mean_gain
+
+CONTRAST = "contrast/"  # before the names of its tensors, beside the optimizer's
 
 
 @dataclass
 class TrainingState:
     """model: the bare network; network: the same, wrapped for several workers.
 
+    contrast: what trains the instruction beside the restoration, if anything does.
     step: updates done. best_step, best_gain: of the checkpoint that validated best so far.
     """
 
     model: nn.Module
     network: nn.Module
     optimizer: torch.optim.Optimizer
+    contrast: MomentumContrast | None = None
     step: int = 0
     best_step: int | None = None
     best_gain: float | None = None
@@ -47,14 +52,17 @@ class TrainingState:
             weights=self.model.state_dict(),
             settings=settings,
             scores=scores,
-            state=(self._optimizer_tensors(), values),
+            state=(self._optimizer_tensors() | self._contrast_tensors(), values),
         )
 
     def resume(self, saved: Checkpoint) -> int:
         """Take up a checkpoint; returns with how many workers it was made."""
         tensors, values = saved.training_state()
         self.model.load_state_dict(saved.weights())
-        self._load_optimizer(tensors)
+        self._load_optimizer({k: v for k, v in tensors.items() if not k.startswith(CONTRAST)})
+        if self.contrast is not None:
+            own = {k: v for k, v in tensors.items() if k.startswith(CONTRAST)}
+            self.contrast.load_state_dict({k.removeprefix(CONTRAST): v for k, v in own.items()})
         self.step = values["step"]
         self.best_step, self.best_gain = values["best_step"], values["best_gain"]
         return int(values["workers"])
@@ -67,6 +75,10 @@ class TrainingState:
             for k, entry in state.items()
             for key, tensor in entry.items()
         }
+
+    def _contrast_tensors(self) -> dict[str, Tensor]:
+        own = {} if self.contrast is None else self.contrast.state_dict()
+        return {f"{CONTRAST}{name}": tensor for name, tensor in own.items()}
 
     def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         numbers = {name: k for k, name in enumerate(_names(self.model))}
