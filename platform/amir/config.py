@@ -131,8 +131,7 @@ class ModelSettings(Section):
     heads: tuple[int, int, int, int] = (1, 2, 4, 8)
     """Attention heads per level."""
     instructions: Annotated[int, Field(ge=1)] = 32
-    """N, entries of the instruction dictionary (published code 32, paper 16), or features in its
-    place."""
+    """N, entries of the dictionary (published code 32, paper 16); without one, its features."""
     experts: Annotated[int, Field(ge=1)] = 4
     """M, experts of a spatial routing module."""
     top_k: Annotated[int, Field(ge=1)] = 2
