@@ -18,10 +18,11 @@ def kept_mask(shape, factor):
     return np.abs(fft2(keep_central_kspace(some_image(*shape), factor=factor))) > 1e-1
 
 
+@pytest.mark.parametrize("factor", [2, 3, 4])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_kept_lines_are_untouched_and_the_others_are_zero(shape):
+def test_kept_lines_are_untouched_and_the_others_are_zero(shape, factor):
     image = some_image(*shape)
-    factor = min(4, *shape)
+    factor = min(factor, *shape)
     before, after = fft2(image), fft2(keep_central_kspace(image, factor=factor))
     kept = kept_mask(shape, factor)
     assert kept[0, 0]
@@ -38,6 +39,13 @@ def test_the_kept_lines_are_the_nearest_to_dc(size, count):
     lines = fftfreq(size, 1 / size)[kept_mask((size, size), 4)[0]]
     assert len(lines) == count
     assert sorted(lines) == list(range(-(count // 2), -(count // 2) + count))
+
+
+@pytest.mark.parametrize(("factor", "lines"), [((2, 4), (30, 15)), ((1, 3), (61, 20))])
+def test_each_axis_may_have_its_own_factor(factor, lines):
+    kept = kept_mask((61, 60), factor)
+    assert (kept.any(axis=1).sum(), kept.any(axis=0).sum()) == lines
+    assert kept.sum() == kept.any(axis=1).sum() * kept.any(axis=0).sum()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -66,10 +74,37 @@ def test_a_complex_image_keeps_what_its_magnitude_would_lose():
     np.testing.assert_allclose(crop_kspace(wave), 1, atol=1e-5)
 
 
-def test_noise_has_the_rician_background_of_the_kept_share():
-    cropped = crop_kspace(np.zeros((256, 256), np.float32), factor=4, noise=8.0, seed=1)
-    # Rayleigh: mean = sigma * sqrt(pi / 2); a sixteenth of the lines keeps a quarter of sigma.
-    assert cropped.mean() == pytest.approx(8 / 4 * np.sqrt(np.pi / 2), rel=0.03)
+@pytest.mark.parametrize(("factor", "share"), [(1, 1), (2, 4), ((1, 4), 4), (4, 16)])
+def test_the_background_of_noise_is_rayleigh_with_the_share_of_the_kept_lines(factor, share):
+    background = crop_kspace(np.zeros((512, 512), np.float32), factor=factor, noise=8.0, seed=1)
+    deviation = 8 / np.sqrt(share)
+    assert background.mean() == pytest.approx(deviation * np.sqrt(np.pi / 2), rel=0.02)
+    assert background.mean() / background.std() == pytest.approx(
+        np.sqrt(np.pi / (4 - np.pi)), rel=0.02
+    )
+
+
+@pytest.mark.parametrize("signal", [0.0, 5.0, 40.0])
+def test_noise_adds_twice_its_variance_to_the_squared_magnitude(signal):
+    """Rician: the mean of M^2 is A^2 + 2 sigma^2, whatever the signal."""
+    flat = np.full((256, 256), signal, np.float32)
+    noisy = crop_kspace(flat, factor=1, noise=5.0, seed=2).astype(np.float64)
+    assert np.mean(noisy**2) == pytest.approx(signal**2 + 2 * 5.0**2, rel=0.02)
+
+
+def test_complex_slices_keep_their_phase_and_the_answer_says_so():
+    phase = np.exp(1j * np.linspace(0, 3, 32))[:, None]
+    magnitude = some_image(2, 32, 32)
+    options = {"spacing_mm": (1.0, 1.0, 5.0), "seeds": [1, 2]}
+    measured = lower_resolution(magnitude * phase, **options)
+    assumed = lower_resolution(magnitude, **options)
+    assert (measured.parameters["phase"], assumed.parameters["phase"]) == ("measured", "zero")
+    np.testing.assert_allclose(measured.target, magnitude, rtol=1e-5)
+    np.testing.assert_allclose(
+        measured.degraded, np.abs(keep_central_kspace(magnitude * phase, factor=4)), rtol=1e-5
+    )
+    assert measured.degraded.dtype == np.float32
+    assert np.abs(measured.degraded - assumed.degraded).max() > 10
 
 
 def test_noise_follows_its_seed_alone():
@@ -94,9 +129,10 @@ def test_the_noise_scales_with_the_scan():
     np.testing.assert_allclose(sevenfold, 7 * once, rtol=1e-4)
 
 
-def test_an_impossible_factor_is_refused():
+@pytest.mark.parametrize("factor", [9, (2, 9), (9, 2)])
+def test_an_impossible_factor_is_refused(factor):
     with pytest.raises(InputError, match="factor is 9"):
-        crop_kspace(some_image(8, 8), factor=9)
+        crop_kspace(some_image(8, 8), factor=factor)
 
 
 def test_slices_are_not_altered():

@@ -1,6 +1,12 @@
 """MRI at low resolution: only the centre of k-space is kept, as if the scan had stopped early.
 
 Source: the paper, section 3.1 (the central 6.25 % of k-space, a quarter of each axis, magnitude).
+
+A scanner's k-space is complex and, with several coils, one per coil; what archives hold, and what
+this platform reads, is the magnitude after both were combined. Its phase is taken as zero, so its
+k-space is Hermitian and not the one measured: cropping it cannot show what cropping the phase would
+have done (partial cancellation at edges of the phase). Complex slices keep theirs. Which of the two
+it was stands with the result, as `phase`.
 """
 
 from __future__ import annotations
@@ -16,14 +22,19 @@ from amir.degradations.outcome import Degraded
 from amir.degradations.seeding import check_bounds, check_slices, slice_generator
 
 
+# How many times fewer lines: on both axes, or along the columns and along the rows of a slice.
+Factor = int | tuple[int, int]
+
+
 def crop_kspace(
-    image: NDArray[Any], *, factor: int = 4, noise: float = 0.0, seed: int | None = None
+    image: NDArray[Any], *, factor: Factor = 4, noise: float = 0.0, seed: int | None = None
 ) -> NDArray[np.float32]:
     """The magnitude image that the centre of k-space gives; same size, detail is lost.
 
-    image: [..., H, W], magnitude or complex, arbitrary units. noise: standard deviation, in the
-    image's units, of the real and of the imaginary channel of the fully sampled image (Rician after
-    the magnitude); the kept lines carry their share of it. Noise needs a seed.
+    image: [..., H, W], magnitude or complex, arbitrary units. factor: one for both axes, or (of H,
+    of W). noise: standard deviation, in the image's units, of the real and of the imaginary channel
+    of the fully sampled image (Rician after the magnitude, Gudbjartsson and Patz, Magn Reson Med
+    34(6), 1995); the kept lines carry their share of it. Noise needs a seed.
     """
     kept = keep_central_kspace(image, factor=factor)
     if noise > 0:
@@ -33,15 +44,22 @@ def crop_kspace(
     return np.asarray(np.abs(kept), np.float32)
 
 
-def keep_central_kspace(image: NDArray[Any], *, factor: int) -> NDArray[np.complexfloating]:
+def keep_central_kspace(image: NDArray[Any], *, factor: Factor) -> NDArray[np.complexfloating]:
     """The complex image of the centre of k-space; kept lines are untouched, the others are zero.
 
     image: [..., H, W], real or complex. Energy follows Parseval: it is that of the kept lines.
     """
-    check_bounds("factor", factor, 1, min(image.shape[-2:]))
+    sizes, factors = image.shape[-2:], per_axis(factor)
+    for size, each in zip(sizes, factors, strict=True):
+        check_bounds("factor", each, 1, size)
     spectrum = fft.fftn(image, axes=(-2, -1))
-    spectrum *= np.outer(*(_kept_lines(size, factor) for size in image.shape[-2:]))
+    spectrum *= np.outer(*map(_kept_lines, sizes, factors))
     return np.asarray(fft.ifftn(spectrum, axes=(-2, -1)))
+
+
+def per_axis(factor: Factor) -> tuple[int, int]:
+    """(of H, of W)."""
+    return (factor, factor) if isinstance(factor, int) else factor
 
 
 def _kept_lines(size: int, factor: int) -> NDArray[np.float32]:
@@ -64,24 +82,30 @@ def _complex_noise(shape: tuple[int, ...], deviation: float, seed: int) -> NDArr
 
 
 def lower_resolution(
-    slices: NDArray[np.float32],
+    slices: NDArray[Any],
     *,
     spacing_mm: tuple[float, float, float],
     seeds: Sequence[int],
-    factor: int = 4,
+    factor: Factor = 4,
     noise: float = 0.0,
     signal: float | None = None,
 ) -> Degraded:
     """MRI slices with and without the outer k-space.
 
-    slices: [n, H, W] magnitude, arbitrary units. Their phase is gone, and with several coils so
-    are the coils: the phase is taken as zero. `crop_kspace` itself takes complex images.
-    noise: a fraction of `signal`, the scan's maximum (None: the maximum of these slices).
+    slices: [n, H, W], arbitrary units, magnitude or complex; the target is their magnitude. Axial,
+    so H is the patient's front to back. noise: a fraction of `signal`, the scan's maximum (None:
+    the maximum of these slices); it comes on top of what noise the scan has.
     """
     check_slices(slices, seeds)
-    parameters: dict[str, Any] = {"name": "kspace", "factor": factor, "noise": noise}
+    target = np.abs(slices) if np.iscomplexobj(slices) else slices
+    parameters: dict[str, Any] = {
+        "name": "kspace",
+        "factor": factor if isinstance(factor, int) else list(factor),
+        "noise": noise,
+        "phase": "measured" if np.iscomplexobj(slices) else "zero",
+    }
     if noise > 0:
-        signal = float(slices.max()) if signal is None else signal
+        signal = float(target.max()) if signal is None else signal
         parameters["signal"] = signal
     deviation = noise * (signal or 0.0)
     degraded = np.stack(
@@ -90,4 +114,4 @@ def lower_resolution(
             for image, seed in zip(slices, seeds, strict=True)
         ]
     )
-    return Degraded(degraded, slices.astype(np.float32), parameters)
+    return Degraded(degraded, target.astype(np.float32), parameters)

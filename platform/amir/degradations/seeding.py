@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ def slice_generator(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(seed))
 
 
-def check_slices(slices: NDArray[np.float32], seeds: Sequence[int]) -> None:
+def check_slices(slices: NDArray[Any], seeds: Sequence[int]) -> None:
     """Refuse anything but finite [n, H, W] slices with one seed each."""
     if slices.ndim != 3 or 0 in slices.shape:
         raise InputError("empty", f"slices have shape {slices.shape}; pass [n, H, W], n at least 1")
