@@ -71,7 +71,8 @@ def test_the_settings_of_the_network_are_the_networks_own() -> None:
 def test_degradation_options_leave_out_what_is_null() -> None:
     degradation = PrepareSettings(cohort="c", out="o").degradation
     assert degradation.options(Modality.MRI) == {"factor": 4, "noise": 0.0}
-    assert degradation.options(Modality.CT) == {"dose": 0.25}
+    assert degradation.options(Modality.CT)["dose"] == 0.25
+    assert "photons" not in degradation.options(Modality.CT)
     assert degradation.options(Modality.PET)["dose_reduction"] == 12.0
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from amir.modality import Modality
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+AxisFactor = Annotated[int, Field(ge=1, le=8)]
 
 
 class Section(BaseModel):
@@ -34,10 +35,17 @@ class IntensityScale(Section):
 
 
 class MRIDegradation(Section):
-    factor: Annotated[int, Field(ge=2, le=8)] = 4
-    """Keep the central 1/factor of k-space on either axis (paper: 4, which keeps 6.25 %)."""
+    factor: Annotated[int, Field(ge=2, le=8)] | tuple[AxisFactor, AxisFactor] = 4
+    """Keep the central 1/factor of k-space (paper: 4, keeps 6.25 %); 1,4: of rows, of columns."""
     noise: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of Rician noise as a fraction of the scan's maximum."""
+
+    @field_validator("factor", mode="before")
+    @classmethod
+    def _reads_two_numbers(cls, value: object) -> object:
+        if isinstance(value, str) and "," in value:
+            return value.strip("[]()").split(",")
+        return value
 
 
 class CTDegradation(Section):
@@ -45,6 +53,14 @@ class CTDegradation(Section):
     """Fraction of the scan's photons that the degraded scan keeps."""
     photons: PositiveFloat | None = None
     """Incident photons per ray of the scan itself; null estimates them from its noise."""
+    electronic: Annotated[float, Field(ge=0, lt=0.01)] = 5e-6
+    """Standard deviation of the detector's own noise as a share of the incident photons."""
+    geometry: Literal["parallel", "fan"] = "parallel"
+    """Rays in parallel over half a turn, or in a fan from a source over a full turn."""
+    source_to_isocentre_mm: PositiveFloat = 541.0
+    """Radius of the fan's source; the slice's middle is the isocentre."""
+    views: Annotated[int, Field(ge=180, le=4608, multiple_of=4)] = 720
+    """Views over the turn; with fewer than 720 a full-size slice shows their spokes."""
 
 
 class PETDegradation(Section):

@@ -21,7 +21,6 @@ from scipy import fft
 from amir.degradations.outcome import Degraded
 from amir.degradations.seeding import check_bounds, check_slices, slice_generator
 
-
 # How many times fewer lines: on both axes, or along the columns and along the rows of a slice.
 Factor = int | tuple[int, int]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from amir.degradations.beam import Beam
 from amir.degradations.photon_noise import photon_noise
 from amir.degradations.seeding import slice_generator
 
@@ -22,15 +23,13 @@ TRIAL_PHOTONS = 1e6
 PHOTON_LIMITS = (1e3, 1e8)
 
 
-def estimate_photons(
-    slices: NDArray[np.float32], *, spacing_mm: tuple[float, float, float], views: int
-) -> float | None:
+def estimate_photons(slices: NDArray[np.float32], beam: Beam) -> float | None:
     """Incident photons per ray: the median over three slices; None where no soft tissue is flat.
 
     slices: [n, H, W] in HU.
     """
     chosen = sorted({len(slices) // 4, len(slices) // 2, 3 * len(slices) // 4})
-    found = [_photons_of_slice(slices[k], spacing_mm[:2], views) for k in chosen]
+    found = [_photons_of_slice(slices[k], beam) for k in chosen]
     known = [photons for photons in found if photons is not None]
     return float(np.median(known).clip(*PHOTON_LIMITS)) if known else None
 
@@ -71,10 +70,8 @@ def _most_frequent(values: NDArray[np.float32]) -> float:
     return float(np.exp((edges[peak] + edges[peak + 1]) / 2))
 
 
-def _photons_of_slice(
-    image: NDArray[np.float32], spacing_mm: tuple[float, float], views: int
-) -> float | None:
-    window = window_pixels(spacing_mm)
+def _photons_of_slice(image: NDArray[np.float32], beam: Beam) -> float | None:
+    window = window_pixels(beam.spacing_mm)
     found = flat_noise(image, window)
     if found is None:
         return None
@@ -83,11 +80,10 @@ def _photons_of_slice(
     trial = photon_noise(
         image,
         slice_generator(0),
-        spacing_mm=spacing_mm,
+        beam=beam,
         photons=TRIAL_PHOTONS,
         dose=0.5,
         electronic=0.0,
-        views=views,
     )
     shown = float(np.median(local_deviation(trial, window)[flat]))
     return TRIAL_PHOTONS * (shown / level) ** 2

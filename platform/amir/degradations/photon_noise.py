@@ -8,12 +8,11 @@ of e photons the variance (1 / d^2 - 1) e^2 / (N exp(-p))^2 (Yu et al., J Comput
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from amir.degradations.parallel_beam import Beam, filtered_back_projection, line_integrals
+from amir.degradations.beam import Beam
+from amir.degradations.parallel_beam import ParallelBeam
 
 WATER_PER_MM = 0.0192  # attenuation of water at 70 keV, about the mean energy at 120 kV
 AIR_HU = -1024.0
@@ -26,21 +25,19 @@ def photon_noise(
     image: NDArray[np.float32],
     generator: np.random.Generator,
     *,
-    spacing_mm: tuple[float, float],
+    beam: Beam,
     photons: float,
     dose: float,
     electronic: float,
-    views: int,
 ) -> NDArray[np.float32]:
     """Noise [H, W] in HU to add to a slice [H, W] in HU so that it looks taken at a dose fraction.
 
-    photons: incident per ray (one image pixel wide, one of `views`) in the scan as it is.
+    photons: incident per ray (one detector bin wide, in one view) in the scan as it is.
     electronic: standard deviation of the detector's own noise, in photons.
     """
-    beam = Beam((image.shape[0], image.shape[1]), spacing_mm, views, min(spacing_mm))
     passed = np.float32(photons) * np.exp(-attenuation(image, beam))
     noise = _draw(passed, generator, dose, electronic)
-    return filtered_back_projection(noise, beam) * np.float32(1000 / WATER_PER_MM)
+    return beam.filtered_back_projection(noise) * np.float32(1000 / WATER_PER_MM)
 
 
 def _draw(
@@ -65,23 +62,6 @@ def attenuation(image: NDArray[np.float32], beam: Beam) -> NDArray[np.float32]:
     even = np.pad(per_mm, [(0, n % 2) for n in image.shape])
     half = even.reshape(even.shape[0] // 2, 2, even.shape[1] // 2, 2).mean(axis=(1, 3))
     spacing = (2 * beam.spacing_mm[0], 2 * beam.spacing_mm[1])
-    coarse = Beam(half.shape, spacing, min(VARIANCE_VIEWS, beam.views), max(spacing))
-    return _interpolate(line_integrals(half, coarse), coarse, beam)
-
-
-def _interpolate(projections: NDArray[np.float32], coarse: Beam, fine: Beam) -> NDArray[np.float32]:
-    """Projections on the views and bins of the finer beam, linear in both directions."""
-    fine_bin = (np.arange(fine.bins) - (fine.bins - 1) / 2) * (fine.pitch_mm / coarse.pitch_mm)
-    bins = fine_bin + (coarse.bins - 1) / 2
-    # The view before the first is the last one seen from the other side.
-    wrapped = np.concatenate([projections[-1:, ::-1], projections, projections[:1, ::-1]])
-    views = (np.arange(fine.views) + 0.5) * (coarse.views / fine.views) + 0.5
-    return _linear(_linear(wrapped, views).T, bins).T
-
-
-def _linear(rows: NDArray[np.float32], position: NDArray[Any]) -> NDArray[np.float32]:
-    """Rows at fractional positions, held constant beyond the ends: [len(position), ...]."""
-    position = position.clip(0, len(rows) - 1)
-    left = np.minimum(position.astype(np.intp), len(rows) - 2)
-    share = (position - left).astype(np.float32)[:, None]
-    return np.asarray(rows[left] * (1 - share) + rows[left + 1] * share)
+    views = min(VARIANCE_VIEWS, beam.views)
+    coarse = ParallelBeam((half.shape[0], half.shape[1]), spacing, views, max(spacing))
+    return beam.resample(coarse.line_integrals(half), coarse)
