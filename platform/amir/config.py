@@ -102,6 +102,21 @@ class SplitFractions(Section):
         return self
 
 
+class ImportSettings(Section):
+    """jobs/import_cohort.py: a collection's folder to a cohort file."""
+
+    layout: Literal["ixi", "mayo", "bids", "published"]
+    """Whose folder it is: IXI, AAPM-Mayo low-dose CT, any BIDS folder, AMIR's authors' release."""
+    root: Path
+    """The collection's top folder."""
+    out: Path = Path("cohort.csv")
+    """Cohort file to write."""
+    series: str | None = None
+    """mayo: which reconstruction, such as 3mm or 1mm_sharp; null where there is one only."""
+    degraded: str | None = None
+    """bids: the entity that marks degraded scans, such as acq-lowdose; null: simulate all."""
+
+
 class PrepareSettings(Section):
     """jobs/prepare_dataset.py: scanner files to shards."""
 
@@ -117,7 +132,7 @@ class PrepareSettings(Section):
     bad_scans: Literal["stop", "skip"] = "stop"
     """A scan that cannot be used stops the job, or is left out and listed in the manifest."""
     central_slices: Annotated[int, Field(ge=1)] | None = None
-    """Keep only this many slices from the middle of each scan (paper: 100 of each IXI volume)."""
+    """Keep only this many slices from the middle of each MR scan (paper: 100 of IXI's volumes)."""
     cpus: Annotated[int, Field(ge=1)] | None = None
     """Scans prepared at a time; null uses every CPU of the cluster."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from amir.dataset.cohort import CohortRow, read_cohort
+from amir.dataset.cohort import CohortRow, read_cohort, slice_files, write_cohort
 from amir.errors import InputError
 from amir.modality import Modality
 
@@ -97,6 +97,44 @@ def test_a_missing_scan_is_named_by_its_line(line: str, cohort: Write) -> None:
 
 def test_an_address_is_refused_with_a_remedy(cohort: Write) -> None:
     assert "mount it or copy it" in refusal(cohort("kim,CT,s3://bucket/a.nii,,"), "unsupported")
+
+
+def test_a_file_address_is_a_path(cohort: Write, tmp_path: Path) -> None:
+    path = cohort(f"kim,CT,file://{tmp_path}/a.nii,file://localhost{tmp_path}/b%2Enii,")
+    assert read_cohort(path) == [
+        CohortRow("kim", Modality.CT, tmp_path / "a.nii", tmp_path / "b.nii")
+    ]
+    assert "mount it" in refusal(cohort("kim,CT,file://host/a.nii,,"), "unsupported")
+
+
+def test_a_pattern_stands_for_slices_in_the_order_of_their_numbers(
+    cohort: Write, tmp_path: Path
+) -> None:
+    for name in ("s_10.bin", "s_9.bin", "s_100.bin", "t_1.bin"):
+        (tmp_path / name).touch()
+    (row,) = read_cohort(cohort("kim,CT,s_*.bin,,"))
+    assert [p.name for p in slice_files(row.target)] == ["s_9.bin", "s_10.bin", "s_100.bin"]
+    assert "there is no r_*.bin" in refusal(cohort("kim,CT,r_*.bin,,"), "missing_file")
+
+
+def test_a_file_named_like_a_pattern_is_itself(cohort: Write, tmp_path: Path) -> None:
+    (tmp_path / "scan[1].nii").touch()
+    (row,) = read_cohort(cohort("kim,CT,scan[1].nii,,"))
+    assert slice_files(row.target) == []
+
+
+def test_what_is_written_is_read_back_and_inside_paths_are_relative(
+    cohort: Write, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "c.nii"
+    outside.touch()
+    rows = [
+        CohortRow("kim, jr", Modality.PET, tmp_path / "a.nii", outside, "test", "lee"),
+        CohortRow("lee", Modality.CT, tmp_path / "b.nii"),
+    ]
+    write_cohort(tmp_path / "cohort.csv", rows)
+    assert read_cohort(tmp_path / "cohort.csv") == rows
+    assert f'"kim, jr",PET,a.nii,{outside},test,lee' in (tmp_path / "cohort.csv").read_text()
 
 
 def test_an_empty_a_missing_and_a_binary_cohort_are_told_apart(

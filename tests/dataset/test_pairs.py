@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,15 @@ def test_a_pair_on_two_grids_is_refused(fault: str, row: Callable[..., CohortRow
     with pytest.raises(InputError, match="do not lie on one grid; resample one") as caught:
         read_pair(row(target, degraded), SETTINGS)
     assert caught.value.code == "inconsistent"
+
+
+def test_patterns_that_find_other_names_are_no_pair(tmp_path: Path) -> None:
+    for name in ("HQ/s_1.bin", "HQ/s_2.bin", "LQ/s_1.bin", "LQ/s_3.bin"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(pickle.dumps(np.ones((4, 5), np.float32)))
+    row = CohortRow("p", Modality.CT, tmp_path / "HQ" / "s_*.bin", tmp_path / "LQ" / "s_*.bin")
+    with pytest.raises(InputError, match=r"slice s_2.bin is there only once in the pair \(2 such"):
+        read_pair(row, SETTINGS)
 
 
 @pytest.mark.parametrize("modality", Modality)

@@ -1,13 +1,24 @@
-"""The cohort file: which files belong to which patient, modality and split."""
+"""The cohort file: which files belong to which patient, modality and split.
+
+A scan is a file, a folder, or a pattern such as `HQ/L067_*.bin` for a stack of single slices; a
+path, relative to the cohort file, or a file:// address. Other addresses are refused: archives are
+mounted or copied, so that preparing needs no key to them and can tell whether a scan has changed.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import glob
+import os
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from amir import durable
 from amir.errors import InputError
 from amir.modality import Modality
 
@@ -19,7 +30,10 @@ KNOWN = (*REQUIRED, "degraded", "split", "linked_to")
 
 @dataclass(frozen=True)
 class CohortRow:
-    """One scan of a patient. degraded: None to simulate it. split: None to draw it."""
+    """One scan of a patient. degraded: None to simulate it. split: None to draw it.
+
+    target, degraded: a file, a folder, or a pattern of slice files.
+    """
 
     patient_id: str
     modality: Modality
@@ -44,6 +58,25 @@ def read_cohort(path: Path) -> list[CohortRow]:
         raise InputError("invalid_cohort", f"{path.name} lists no scans")
     _check_scans_listed_once(path, rows)
     return rows
+
+
+def write_cohort(path: Path, rows: Iterable[CohortRow]) -> None:
+    """Write a cohort CSV; scans below its folder are named relative to it."""
+    folder = path.absolute().parent
+
+    def name(scan: Path | None) -> str:
+        if scan is None:
+            return ""
+        inside = scan.absolute().is_relative_to(folder)
+        return os.path.relpath(scan, folder) if inside else str(scan.absolute())
+
+    with durable.new_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(KNOWN)
+        for row in rows:
+            scans = name(row.target), name(row.degraded)
+            ends = row.split or "", row.linked_to or ""
+            writer.writerow((row.patient_id, str(row.modality), *scans, *ends))
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:
@@ -86,18 +119,33 @@ def _row(path: Path, line: int, cells: Mapping[str | None, Any]) -> CohortRow:
 
 
 def _existing(cohort: Path, line: int, name: str) -> Path:
-    if "://" in name:
-        raise InputError(
-            "unsupported",
-            f"{cohort.name} line {line}: {name} is an address; mount it or copy it to a folder",
-        )
-    path = (cohort.parent / name).absolute()
-    if not path.exists():
+    path = (cohort.parent / _without_scheme(cohort, line, name)).absolute()
+    if not path.exists() and not slice_files(path):
         raise InputError(
             "missing_file",
             f"{cohort.name} line {line}: there is no {name}; paths are relative to the cohort file",
         )
     return path
+
+
+def _without_scheme(cohort: Path, line: int, name: str) -> str:
+    if "://" not in name:
+        return name
+    address = urlsplit(name)
+    if address.scheme != "file" or address.netloc not in ("", "localhost"):
+        raise InputError(
+            "unsupported",
+            f"{cohort.name} line {line}: {name} is an address; mount it or copy it to a folder",
+        )
+    return url2pathname(address.path)
+
+
+def slice_files(path: Path) -> list[Path]:
+    """The files that a pattern stands for, 2 before 10; none where the path is itself there."""
+    if path.exists() or not glob.has_magic(path.name):
+        return []
+    found = path.parent.glob(path.name)
+    return sorted(found, key=lambda p: [(len(t), t) for t in re.split(r"(?<=\D)(?=\d)", p.stem)])
 
 
 def _check_scans_listed_once(path: Path, rows: list[CohortRow]) -> None:

@@ -6,17 +6,25 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amir.config import PrepareSettings
-from amir.dataset.cohort import CohortRow
+from amir.dataset.cohort import CohortRow, slice_files
 from amir.dataset.schema import pack
 from amir.degradations.by_modality import DEGRADATIONS
 from amir.errors import InputError
-from amir.imaging import Scan, from_plane, read_scan, to_plane
+from amir.imaging import (
+    Scan,
+    from_plane,
+    is_slice_file,
+    read_scan,
+    read_slice_files,
+    to_plane,
+)
 from amir.intensity import intensity_scale
 from amir.modality import MODELLING_RANGES, TRAINING_PLANES, Modality
 
@@ -49,12 +57,13 @@ class Pair:
 
 def read_pair(row: CohortRow, settings: PrepareSettings) -> Pair:
     """The pair of a cohort row; where no degraded scan is given it is simulated."""
-    source = read_scan(row.target, modality=row.modality)
+    source = _read(row.target, row.modality)
     if row.degraded is None:
         target, degraded, degradation = _simulate(source, settings)
     else:
         target, degradation = source, {"name": "paired"}
-        degraded = read_scan(row.degraded, modality=row.modality)
+        _check_slices_match(row.degraded, row.target)
+        degraded = _read(row.degraded, row.modality)
         _check_grid(degraded, target)
     scale = intensity_scale(degraded.voxels, row.modality, settings.intensity)
     return Pair(target, degraded, degradation, scale)
@@ -64,7 +73,8 @@ def slice_pairs(pair: Pair, row: CohortRow, settings: PrepareSettings) -> Iterat
     """Parquet rows of a pair without slices of air; InputError("empty") at once if none is left."""
     modality, plane = row.modality, TRAINING_PLANES[row.modality]
     target, degraded = to_plane(pair.target, plane), to_plane(pair.degraded, plane)
-    kept = kept_slices(target.slices, modality, settings.central_slices)
+    central = settings.central_slices if modality is Modality.MRI else None
+    kept = kept_slices(target.slices, modality, central)
     if not kept:
         raise InputError("empty", f"scan {scan_id(pair.target)} holds nothing but air")
     common = {
@@ -98,6 +108,25 @@ def slice_seeds(seed: int, scan: str, count: int) -> list[int]:
     """One 63-bit seed for each slice, from the dataset's seed, the scan and the slice alone."""
     texts = (f"{seed}/{scan}/{k}" for k in range(count))
     return [int.from_bytes(hashlib.sha256(t.encode()).digest()[:8], "big") >> 1 for t in texts]
+
+
+def _read(path: Path, modality: Modality) -> Scan:
+    files = slice_files(path) or ([path] if is_slice_file(path) else [])
+    if files:
+        return read_slice_files(files, modality=modality)
+    return read_scan(path, modality=modality)
+
+
+def _check_slices_match(degraded: Path, target: Path) -> None:
+    """A pair of patterns must find the same names, or slices would be paired by chance."""
+    bad, good = ({path.name for path in slice_files(p)} for p in (degraded, target))
+    odd = sorted(bad ^ good)
+    if bad and good and odd:
+        raise InputError(
+            "missing_slice",
+            f"slice {odd[0]} is there only once in the pair ({len(odd)} such slices); remove it or "
+            "fetch its partner",
+        )
 
 
 def _simulate(source: Scan, settings: PrepareSettings) -> tuple[Scan, Scan, dict[str, Any]]:

@@ -7,13 +7,16 @@ from amir.imaging.derivation import Derivation
 from amir.imaging.files import read_scan, write_new_series, write_scan
 from amir.imaging.planes import SliceStack, from_plane, to_plane
 from amir.imaging.scan import Scan
+from amir.imaging.slice_files import is_slice_file, read_slice_files
 
 __all__ = [
     "Derivation",
     "Scan",
     "SliceStack",
     "from_plane",
+    "is_slice_file",
     "read_scan",
+    "read_slice_files",
     "to_plane",
     "write_new_series",
     "write_scan",

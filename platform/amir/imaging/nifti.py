@@ -44,6 +44,19 @@ def read_nifti(path: Path, *, modality: Modality, unit: str | None = None) -> Sc
     return Scan(voxels, affine, modality, unit, NiftiSource(_bare_header(image), (digest,)))
 
 
+def read_flat_nifti(path: Path) -> NDArray[np.float32]:
+    """The one slice [H, W] of a file, rows first as SimpleITK reads it; its place is not read."""
+    with _refused_when_garbled(path.name):
+        image = nibabel.load(path)
+        _check_numbers(image, path.name)
+        if sum(size > 1 for size in image.shape) > 2:
+            message = f"{path.name} has shape {image.shape}, which is not one slice"
+            raise InputError("unsupported", message)
+        check_voxel_count(image.shape, name=path.name)
+        data = np.asanyarray(image.dataobj, dtype=np.float32)
+    return data.squeeze().T
+
+
 def write_nifti(scan: Scan, path: Path, *, restored: bool = False) -> None:
     """Write .nii or .nii.gz with the source's header; `restored` labels it for research use.
 
@@ -73,12 +86,16 @@ def _refused_when_garbled(name: str) -> Iterator[None]:
 
 
 def _check_kind(image: Any, name: str) -> None:
-    if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image):
-        raise InputError("unreadable", f"{name} is not NIfTI but {type(image).__name__}")
+    _check_numbers(image, name)
     shape = image.shape
     if len(shape) < 3 or any(size != 1 for size in shape[3:]):
         message = f"{name} has shape {shape}; split it into single three-dimensional volumes"
         raise InputError("unsupported", message)
+
+
+def _check_numbers(image: Any, name: str) -> None:
+    if not isinstance(image, nibabel.Nifti1Image | nibabel.Nifti2Image):
+        raise InputError("unreadable", f"{name} is not NIfTI but {type(image).__name__}")
     if image.get_data_dtype().kind not in "iuf":
         message = f"{name} holds {image.get_data_dtype()}; only real numbers can be restored"
         raise InputError("unsupported", message)

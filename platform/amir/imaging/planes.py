@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amir.imaging.scan import Scan, Voxels
-from amir.modality import Plane
+from amir.imaging.scan import FileSource, Scan, Voxels
+from amir.modality import Modality, Plane
 
 # Per plane, where slice index, row and column run to: (world axis of RAS, sign). Radiological
 # display: the patient's right is on the left of the picture, rows run to posterior (axial) or to
@@ -49,6 +49,28 @@ def from_plane(slices: NDArray[Any], scan: Scan, plane: Plane) -> Scan:
     order, flipped = _voxel_axes(scan.affine, plane)
     voxels = np.flip(slices, flipped).transpose(np.argsort(order))
     return scan.with_voxels(np.ascontiguousarray(voxels))
+
+
+def in_plane(
+    slices: NDArray[Any],
+    plane: Plane,
+    *,
+    spacing_mm: tuple[float, float, float],
+    modality: Modality,
+    unit: str,
+    source: FileSource | None = None,
+) -> Scan:
+    """A scan whose `to_plane` gives these slices [n, H, W]; spacing_mm: (row, column, slice).
+
+    For slices that come without a place in the patient: the first voxel lies at the origin.
+    """
+    row_mm, column_mm, slice_mm = spacing_mm
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1.0
+    steps = (slice_mm, row_mm, column_mm)
+    for axis, ((world, sign), step) in enumerate(zip(_DIRECTIONS[plane], steps, strict=True)):
+        affine[world, axis] = sign * step
+    return Scan(np.ascontiguousarray(slices), affine, modality, unit, source)
 
 
 def _voxel_axes(affine: NDArray[np.float64], plane: Plane) -> tuple[list[int], tuple[int, ...]]:

@@ -45,6 +45,13 @@ class NiftiSource:
 
 
 @dataclass(frozen=True, eq=False)
+class FileSource:
+    """Files that hold nothing but numbers."""
+
+    file_digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """One volume of one patient.
 
@@ -56,7 +63,7 @@ class Scan:
     affine: NDArray[np.float64]
     modality: Modality
     unit: str
-    source: DicomSource | NiftiSource | None = None
+    source: DicomSource | NiftiSource | FileSource | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "voxels", np.asarray(self.voxels, dtype=np.float32))

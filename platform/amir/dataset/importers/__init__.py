@@ -1,0 +1,1 @@
+"""Public collections and common folder layouts to cohort files: one importer each."""
