@@ -8,14 +8,18 @@ from amir.config import EvaluateSettings
 from amir.evaluation.evaluate import check, evaluate
 from amir.job import Progress, run_job, say
 
+SHORTCUTS = {
+    name.replace("_", "-"): name for name in ("keep_restored", "other_dataset", "training_data")
+}
+
 
 def main(arguments: Sequence[str]) -> None:
-    settings = settings_from(arguments, EvaluateSettings)
+    settings = settings_from(arguments, EvaluateSettings, shortcuts=SHORTCUTS)
     check(settings)
     cluster.connect()
     evaluation = evaluate(settings, report=Progress("scored scans"))
     say(evaluation.text)
-    say(f"scores, tables and picture: {evaluation.folder}")
+    say(f"scores, tables by task and patient, tests, picture: {evaluation.folder}")
 
 
 if __name__ == "__main__":

@@ -310,6 +310,14 @@ class EvaluateSettings(Section):
     tracking: TrackingSettings = TrackingSettings()
     gaussian_filter: bool = True
     """Add a Gaussian filter, its width chosen on the training split, as a floor to beat."""
+    keep_restored: bool = False
+    """Keep every restored slice below --out, on storage that all nodes share."""
+    other_dataset: bool = False
+    """Allow models that were trained on another dataset than this one."""
+    training_data: tuple[Path, ...] = ()
+    """Dataset folders that such models were trained on: no patient may be in both."""
+    seed: int = 0
+    """Draws the resampled patients of the intervals and tests."""
     cpus: PositiveFloat = 1.0
     """CPUs of each scoring worker."""
     gpu: bool = False

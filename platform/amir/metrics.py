@@ -1,4 +1,4 @@
-"""PSNR, SSIM and RMSE of a slice, exactly as the paper's test script scores them.
+"""PSNR, SSIM and RMSE of a slice, exactly as the paper's test script scores them; and MS-SSIM.
 
 Not scikit-image's nor MONAI's SSIM: those leave the border out or weight otherwise and differ by
 up to 3e-3.
@@ -17,6 +17,8 @@ from amir.modality import SCORING_RANGES, Modality
 
 WINDOW_SIZE = 11
 WINDOW_SIGMA = 1.5
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, finest first
+SMALLEST_SIDE = (WINDOW_SIZE - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1  # for MS-SSIM: 161
 
 
 class Score(NamedTuple):
@@ -50,9 +52,13 @@ def score_slice(restored: Any, target: Any, modality: Modality) -> Score:
 
 def psnr(restored: Any, target: Any, data_range: float) -> float:
     """Peak signal-to-noise ratio in dB over all pixels: inf if equal, -inf for data range zero."""
+    return psnr_of(rmse(restored, target), data_range)
+
+
+def psnr_of(error: float, data_range: float) -> float:
+    """The same, from the root mean squared error."""
     if data_range == 0:
         return -math.inf
-    error = rmse(restored, target)
     return math.inf if error == 0 else 20 * math.log10(data_range / error)
 
 
@@ -66,18 +72,62 @@ def ssim(restored: Any, target: Any, data_range: float) -> float:
 
     restored, target: [..., H, W]. Not defined (nan) where both images and the data range are zero.
     """
+    return local_moments(restored, target).ssim(data_range)
+
+
+def ms_ssim(restored: Any, target: Any, data_range: float) -> float:
+    """Multi-scale SSIM (Wang, Simoncelli, Bovik 2003): five scales, 2 x 2 means between them.
+
+    restored, target: [H, W], both sides at least SMALLEST_SIDE. The window is that of `ssim`, zeros
+    outside; a negative mean contrast counts as zero.
+    """
     x, y = _float64(restored), _float64(target)
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = map(_blur, (x, y, x * x, y * y, x * y))
-    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    covariance = mean_xy - mean_x * mean_y
-    variances = mean_xx - mean_x**2 + mean_yy - mean_y**2
-    return float((luminance * (2 * covariance + c2) / (variances + c2)).mean())
+    product = 1.0
+    for weight in SCALE_WEIGHTS[:-1]:
+        product *= max(0.0, local_moments(x, y).contrast(data_range)) ** weight
+        x, y = _halved(x), _halved(y)
+    return float(product * max(0.0, ssim(x, y, data_range)) ** SCALE_WEIGHTS[-1])
+
+
+class LocalMoments(NamedTuple):
+    """Weighted moments of two images around every pixel, [..., H, W]: SSIM but for a data range."""
+
+    mean_product: Tensor
+    mean_squares: Tensor
+    covariance: Tensor
+    variances: Tensor
+    """The sum of both."""
+
+    def ssim(self, data_range: float) -> float:
+        """Mean over the map of luminance times contrast and structure."""
+        c1 = (0.01 * data_range) ** 2
+        luminance = (2 * self.mean_product + c1) / (self.mean_squares + c1)
+        return float((luminance * self._contrast(data_range)).mean())
+
+    def contrast(self, data_range: float) -> float:
+        """Mean over the map of contrast and structure alone."""
+        return float(self._contrast(data_range).mean())
+
+    def _contrast(self, data_range: float) -> Tensor:
+        c2 = (0.03 * data_range) ** 2
+        return (2 * self.covariance + c2) / (self.variances + c2)
+
+
+def local_moments(restored: Any, target: Any) -> LocalMoments:
+    """Moments of [..., H, W] under the 11 x 11 Gaussian window, zeros outside the images."""
+    x, y = _float64(restored), _float64(target)
+    mean_x, mean_y, mean_of_squares, mean_of_product = map(_blur, (x, y, x * x + y * y, x * y))
+    product, squares = mean_x * mean_y, mean_x.square() + mean_y.square()
+    return LocalMoments(product, squares, mean_of_product - product, mean_of_squares - squares)
 
 
 def _float64(image: Any) -> Tensor:
     """Own precision: squares of 12-bit intensities leave float32 too few digits for a variance."""
     return torch.as_tensor(image, dtype=torch.float64)
+
+
+def _halved(image: Tensor) -> Tensor:
+    return F.avg_pool2d(image[None], 2)[0]
 
 
 def _blur(image: Tensor) -> Tensor:

@@ -20,12 +20,12 @@ def pair(tiny_dataset: Path) -> SlicePair:
 
 
 def test_the_degraded_input_is_left_as_it_is(pair: SlicePair) -> None:
-    assert DegradedInput().restore(pair) is pair.degraded
+    assert DegradedInput().restore([pair])[0] is pair.degraded
 
 
 def test_the_filter_blurs_each_task_by_its_own_width(pair: SlicePair) -> None:
-    sharp = GaussianFilter({Modality.PET: 0.0, Modality.CT: 2.0}).restore(pair)
-    blurred = GaussianFilter({Modality.PET: 2.0, Modality.CT: 0.0}).restore(pair)
+    sharp = GaussianFilter({Modality.PET: 0.0, Modality.CT: 2.0}).restore([pair])[0]
+    blurred = GaussianFilter({Modality.PET: 2.0, Modality.CT: 0.0}).restore([pair])[0]
     assert np.array_equal(sharp, pair.degraded)
     assert blurred.dtype == np.float32
     assert blurred.std() < pair.degraded.std()
@@ -49,7 +49,7 @@ def test_no_other_width_does_better_there(tiny_dataset: Path) -> None:
     def mean_psnr(sigma: float) -> float:
         pairs = spread_slices(tiny_dataset, manifest, "train", Modality.PET, 24)
         method = GaussianFilter({Modality.PET: sigma})
-        return float(np.mean([p.score(method.restore(p)).psnr for p in pairs]))
+        return float(np.mean([p.score(method.restore([p])[0]).psnr for p in pairs]))
 
     assert mean_psnr(best) == max(mean_psnr(sigma) for sigma in SIGMAS)
     assert mean_psnr(best) >= mean_psnr(0.0)

@@ -1,23 +1,36 @@
-"""The evaluation job: models and a split to scores, a table and a picture in one folder."""
+"""The evaluation job: models and a split to scores, tables and a picture in one folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from amir import durable
 from amir.checkpoint import Checkpoint
+from amir.code_version import code_version
 from amir.config import EvaluateSettings
 from amir.dataset.manifest import Manifest, check_shards, read_manifest
 from amir.dataset.slices import middle_slice
 from amir.errors import InputError
-from amir.evaluation.methods import BASELINE, GAUSSIAN, choose_gaussian_filter
-from amir.evaluation.scores import Comparison, score_split, tasks_of
-from amir.evaluation.tables import ScoreTable, as_csv, as_markdown, tabulate
+from amir.evaluation.methods import (
+    Contender,
+    DegradedInput,
+    GaussianFilter,
+    Model,
+    choose_gaussian_filter,
+)
+from amir.evaluation.provenance import check_unseen
+from amir.evaluation.results import MethodRecord, Record, write_results
+from amir.evaluation.scores import Comparison, Each, device_of, on_ray, score_split, tasks_of
+from amir.evaluation.tables import ScoreTable, tabulate
+from amir.evaluation.tables_csv import as_csv, comparisons_as_csv, patients_as_csv
+from amir.evaluation.tables_text import (
+    as_latex,
+    as_markdown,
+    details_as_markdown,
+    patients_as_markdown,
+)
 from amir.inference.restorer import Restorer
 from amir.panels import Panel, draw_panels
 from amir.references import find_model
@@ -25,42 +38,59 @@ from amir.references import find_model
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The table as numbers and as text, and the folder with scores.parquet, table.md, table.csv and
-    picture.png.
-    """
+    """The table as numbers, as the text people read first, and the folder with all the rest."""
 
     table: ScoreTable
     text: str
     folder: Path
 
 
+@dataclass(frozen=True)
+class Subjects:
+    """What is evaluated: models by the names of their rows, and what readers must know of them."""
+
+    manifest: Manifest
+    models: Mapping[str, Checkpoint]
+    references: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
 def evaluate(
-    settings: EvaluateSettings, *, report: Callable[[int, int], None] = lambda done, every: None
+    settings: EvaluateSettings,
+    *,
+    each: Each = on_ray,
+    report: Callable[[int, int], None] = lambda done, every: None,
 ) -> Evaluation:
     """Score every slice of the split with every model, on the Ray this process is connected to.
 
-    report: called with how many scans are scored of how many.
+    each: where the work is done. report: called with how many scans are scored of how many. Scans
+    that an earlier run of the same evaluation finished are not scored again.
     """
-    manifest, models = check(settings)
+    subjects = check(settings)
+    manifest = subjects.manifest
     folder = settings.data.absolute()
     check_shards(folder, manifest)
     tasks = tasks_of(manifest, settings.split)
     gaussian = choose_gaussian_filter(folder, manifest, tasks) if settings.gaussian_filter else None
     comparison = Comparison(
-        folder, tuple((name, found.folder.absolute()) for name, found in models.items()), gaussian
+        folder, settings.out.absolute(), _contenders(subjects, gaussian), settings.keep_restored
     )
-    scores = score_split(comparison, manifest, settings, report=report)
-    table = tabulate(scores, [BASELINE, *([GAUSSIAN] if gaussian else []), *models])
-    text = as_markdown(table) + (f"\n{gaussian.note()}" if gaussian else "")
-    _write(settings.out, scores, table, text)
-    _draw(settings, manifest, models)
+    scores = score_split(comparison, manifest, settings, each=each, report=report)
+    names = [contender.name for contender in comparison.contenders]
+    table = tabulate(scores, names, seed=settings.seed)
+    notes = [*([gaussian.note()] if gaussian else []), *subjects.notes]
+    text = as_markdown(table, notes=notes)
+    _write_tables(settings.out, table, text, notes)
+    _draw(settings, subjects)
+    write_results(settings.out, scores, _record(settings, subjects, comparison, gaussian, table))
     return Evaluation(table, text, settings.out)
 
 
-def check(settings: EvaluateSettings) -> tuple[Manifest, dict[str, Checkpoint]]:
-    """The dataset's manifest, and the models by the names of their rows.
+def check(settings: EvaluateSettings) -> Subjects:
+    """The dataset and the models; InputError where one need not wait for Ray to know what is wrong.
 
-    InputError where one need not wait for Ray to know what is wrong.
+    That is a missing or damaged dataset or model, a model of other ranges, an empty split, a model
+    that was, or may have been, trained on the patients of the split.
     """
     manifest = read_manifest(settings.data)
     if not manifest.of(settings.split):
@@ -68,46 +98,113 @@ def check(settings: EvaluateSettings) -> tuple[Manifest, dict[str, Checkpoint]]:
             "invalid_dataset",
             f"the {settings.split} split of {settings.data} is empty; choose another --split",
         )
-    return manifest, _models(settings)
+    references = _references(settings)
+    models = {name: model for name, (_, model) in references.items()}
+    notes = [check_unseen(name, model, manifest, settings) for name, model in models.items()]
+    return Subjects(
+        manifest,
+        models,
+        {name: reference for name, (reference, _) in references.items()},
+        tuple(filter(None, notes)),
+    )
 
 
-def _models(settings: EvaluateSettings) -> dict[str, Checkpoint]:
-    """Row name -> checkpoint. A single model is called AMIR; several also carry their reference."""
+def _references(settings: EvaluateSettings) -> dict[str, tuple[str, Checkpoint]]:
+    """Row name -> reference and checkpoint. Only several models carry their reference."""
     found = {
         reference: find_model(
             reference, storage=settings.storage, tracking_uri=settings.tracking.uri
         )
         for reference in settings.models
     }
-    if not found:
-        raise InputError("invalid_setting", "models is empty: name at least one with --models")
     if len(found) == 1:
-        (only,) = found.values()
-        return {_network(only): only}
-    return {f"{_network(model)} ({reference})": model for reference, model in found.items()}
+        [(reference, only)] = found.items()
+        return {_network(only).upper(): (reference, only)}
+    return {
+        f"{_network(model).upper()} ({reference})": (reference, model)
+        for reference, model in found.items()
+    }
 
 
 def _network(model: Checkpoint) -> str:
-    return str(model.settings["network"]["name"]).upper()
+    return str(model.settings["network"]["name"])
 
 
-def _write(folder: Path, scores: pa.Table, table: ScoreTable, text: str) -> None:
-    with durable.new_file(folder / "scores.parquet") as beside:
-        pq.write_table(scores, beside)
-    durable.write_text(folder / "table.md", text)
-    durable.write_text(folder / "table.csv", as_csv(table))
+def _contenders(subjects: Subjects, gaussian: GaussianFilter | None) -> tuple[Contender, ...]:
+    """The table's rows from above."""
+    models = [
+        Model(name, found.folder.absolute(), found.digest)
+        for name, found in subjects.models.items()
+    ]
+    return (DegradedInput(), *([gaussian] if gaussian else []), *models)
 
 
-def _draw(settings: EvaluateSettings, manifest: Manifest, models: dict[str, Checkpoint]) -> None:
+def _write_tables(out: Path, table: ScoreTable, text: str, notes: Sequence[str]) -> None:
+    for name, content in {
+        "table.md": f"{text}\n{details_as_markdown(table)}",
+        "table.tex": as_latex(table, notes=notes),
+        "table.csv": as_csv(table),
+        "patients.md": patients_as_markdown(table),
+        "patients.csv": patients_as_csv(table),
+        "comparisons.csv": comparisons_as_csv(table),
+    }.items():
+        durable.write_text(out / name, content)
+
+
+def _record(
+    settings: EvaluateSettings,
+    subjects: Subjects,
+    comparison: Comparison,
+    gaussian: GaussianFilter | None,
+    table: ScoreTable,
+) -> Record:
+    manifest = subjects.manifest
+    return Record(
+        split=settings.split,
+        dataset=str(comparison.data),
+        dataset_digest=manifest.dataset_digest,
+        split_digest=manifest.split_digest,
+        code_version=code_version(),
+        device=device_of(settings),
+        gaussian=gaussian.sigmas if gaussian else None,
+        skipped=table.constant,
+        notes=subjects.notes,
+        methods=tuple(
+            _method_record(subjects, comparison, place)
+            for place in range(len(comparison.contenders))
+        ),
+    )
+
+
+def _method_record(subjects: Subjects, comparison: Comparison, place: int) -> MethodRecord:
+    name = comparison.contenders[place].name
+    if name not in subjects.models:
+        return MethodRecord(name=name)
+    model = subjects.models[name]
+    restored = comparison.restored(place)
+    return MethodRecord(
+        name=name,
+        digest=model.digest,
+        reference=subjects.references[name],
+        folder=str(model.folder.absolute()),
+        network=_network(model),
+        parameters=sum(weight.numel() for weight in model.network().parameters()),
+        step=model.step,
+        dataset_digest=str(model.settings["dataset_digest"]),
+        restored=str(restored.relative_to(comparison.out)) if restored else None,
+    )
+
+
+def _draw(settings: EvaluateSettings, subjects: Subjects) -> None:
     """One slice per task, from the middle of the split, by the first model."""
-    name, model = next(iter(models.items()))
-    restorer = Restorer.of(model, device="cuda" if settings.gpu else "cpu")
-    folder = settings.data.absolute()
+    name, model = next(iter(subjects.models.items()))
+    restorer = Restorer.of(model, device=device_of(settings))
+    folder, split = settings.data.absolute(), settings.split
     pairs = [
-        middle_slice(folder, manifest, settings.split, task)
-        for task in tasks_of(manifest, settings.split)
+        middle_slice(folder, subjects.manifest, split, task)
+        for task in tasks_of(subjects.manifest, split)
     ]
     panels = [
         Panel(p, restorer.restore_slice(p.degraded, p.modality, scale=p.scale)) for p in pairs
     ]
-    draw_panels(panels, settings.out / "picture.png", title=f"{name}, {settings.split} split")
+    draw_panels(panels, settings.out / "picture.png", title=f"{name}, {split} split")

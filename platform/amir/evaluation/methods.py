@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from amir.checkpoint import load
 from amir.dataset.manifest import Manifest
 from amir.dataset.slices import SlicePair, spread_slices
 from amir.inference.restorer import Restorer
@@ -29,7 +30,23 @@ class Method(Protocol):
     def name(self) -> str: ...
     @property
     def digest(self) -> str: ...
-    def restore(self, pair: SlicePair) -> Image: ...
+    def restore(self, pairs: Sequence[SlicePair]) -> Sequence[Image]:
+        """The restored slices of some pairs of one scan, which are of one size."""
+
+
+class Contender(Protocol):
+    """A method before it is loaded: what a table's row is made from, wherever it is computed.
+
+    identity: what decides its restored slices, beside code and data.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def identity(self) -> str: ...
+    def load(self, device: str) -> Method: ...
 
 
 @dataclass(frozen=True)
@@ -38,9 +55,13 @@ class DegradedInput:
 
     name: str = BASELINE
     digest: str = ""
+    identity: str = "degraded"
 
-    def restore(self, pair: SlicePair) -> Image:
-        return pair.degraded
+    def load(self, device: str) -> DegradedInput:
+        return self
+
+    def restore(self, pairs: Sequence[SlicePair]) -> Sequence[Image]:
+        return [pair.degraded for pair in pairs]
 
 
 @dataclass(frozen=True)
@@ -51,13 +72,36 @@ class GaussianFilter:
     name: str = GAUSSIAN
     digest: str = ""
 
+    @property
+    def identity(self) -> str:
+        return f"gaussian {dict(self.sigmas)}"
+
     def note(self) -> str:
         """The chosen widths, for below the table."""
         widths = ", ".join(f"{task} {sigma:g}" for task, sigma in self.sigmas.items())
-        return f"Gaussian filter: sigma in pixels, chosen on the training split: {widths}.\n"
+        return f"Gaussian filter: sigma in pixels, chosen on the training split: {widths}."
 
-    def restore(self, pair: SlicePair) -> Image:
-        return _blurred(pair.degraded, self.sigmas[pair.modality])
+    def load(self, device: str) -> GaussianFilter:
+        return self
+
+    def restore(self, pairs: Sequence[SlicePair]) -> Sequence[Image]:
+        return [_blurred(pair.degraded, self.sigmas[pair.modality]) for pair in pairs]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint by its row's name, its folder and its digest."""
+
+    name: str
+    folder: Path
+    digest: str
+
+    @property
+    def identity(self) -> str:
+        return f"model {self.digest}"
+
+    def load(self, device: str) -> RestoredBy:
+        return RestoredBy(Restorer.of(load(self.folder), device=device), self.name)
 
 
 class RestoredBy:
@@ -66,8 +110,10 @@ class RestoredBy:
     def __init__(self, restorer: Restorer, name: str) -> None:
         self.restorer, self.name, self.digest = restorer, name, restorer.digest
 
-    def restore(self, pair: SlicePair) -> Image:
-        return self.restorer.restore_slice(pair.degraded, pair.modality, scale=pair.scale)
+    def restore(self, pairs: Sequence[SlicePair]) -> Sequence[Image]:
+        degraded = np.stack([pair.degraded for pair in pairs])
+        first = pairs[0]
+        return list(self.restorer.restore_slices(degraded, first.modality, scale=first.scale))
 
 
 def choose_gaussian_filter(

@@ -2,86 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from amir import cluster
-from amir.checkpoint import load
 from amir.config import EvaluateSettings
 from amir.dataset.cohort import Split
 from amir.dataset.manifest import Manifest, ShardEntry
-from amir.dataset.slices import read_shard
-from amir.evaluation.methods import DegradedInput, GaussianFilter, Method, RestoredBy
-from amir.inference.restorer import Restorer
+from amir.dataset.schema import ROWS_PER_GROUP
+from amir.dataset.slices import SlicePair, read_shard
+from amir.evaluation.methods import Contender, Image, Method, Model
+from amir.evaluation.parts import parts_of
+from amir.evaluation.scan_scores import SCHEMA, ScanScorer, target_range
+from amir.evaluation.stored import Keep, restored_file
 from amir.modality import Modality
 from amir.parallel import parallel_map
 
-Row = dict[str, Any]
-
-SCHEMA = pa.schema(
-    [
-        ("method", pa.string()),
-        ("model_digest", pa.string()),
-        ("patient_id", pa.string()),
-        ("scan_id", pa.string()),
-        ("modality", pa.string()),
-        ("slice_index", pa.int32()),
-        ("psnr", pa.float64()),
-        ("ssim", pa.float64()),
-        ("rmse", pa.float64()),
-    ]
-)
+ORDER = ("modality", "patient_id", "scan_id", "slice_index", "method")
+Work = Callable[[str], pa.Table]
+Each = Callable[[Callable[[], Work], Sequence[str], EvaluateSettings], Iterable[pa.Table]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What to score: models by name and checkpoint, and a filter or none, on a dataset folder."""
+    """What to score on which dataset folder. out: where finished shards are kept."""
 
-    folder: Path
-    models: tuple[tuple[str, Path], ...]
-    gaussian: GaussianFilter | None
+    data: Path
+    out: Path
+    contenders: tuple[Contender, ...]
+    keep_restored: bool = False
 
-    def methods(self, device: str) -> list[Method]:
-        methods: list[Method] = [DegradedInput()]
-        if self.gaussian is not None:
-            methods.append(self.gaussian)
-        for name, checkpoint in self.models:
-            methods.append(RestoredBy(Restorer.of(load(checkpoint), device=device), name))
-        return methods
+    def restored(self, place: int) -> Path | None:
+        """The folder for a contender's restored slices: kept, if at all, of models only."""
+        contender = self.contenders[place]
+        if not self.keep_restored or not isinstance(contender, Model):
+            return None
+        return self.out / "restored" / contender.digest[:16]
 
 
 class ShardScorer:
-    """Scores shards with all methods of a comparison."""
+    """Scores a shard with some of a comparison's contenders, which it loads when first needed."""
 
     def __init__(self, comparison: Comparison, *, device: str, threads: int) -> None:
         torch.set_num_threads(threads)
-        self.folder = comparison.folder
-        self.methods = comparison.methods(device)
+        self.comparison, self.device = comparison, device
+        self._loaded: dict[int, Method] = {}
 
-    def __call__(self, shard: str) -> pa.Table:
-        """The scores of a shard's slices. shard: its manifest entry as JSON."""
-        entry = ShardEntry.model_validate_json(shard)
-        return pa.Table.from_pylist(list(self.rows(entry)), schema=SCHEMA)
+    def __call__(self, item: str) -> pa.Table:
+        """The scores of a shard's slices; the method is the contender's place in the comparison.
 
-    def rows(self, shard: ShardEntry) -> Iterator[Row]:
-        for pair in read_shard(self.folder, shard):
-            for method in self.methods:
-                score = pair.score(method.restore(pair))
-                yield {
-                    "method": method.name,
-                    "model_digest": method.digest,
-                    "patient_id": pair.patient_id,
-                    "scan_id": pair.scan_id,
-                    "modality": str(pair.modality),
-                    "slice_index": pair.slice_index,
-                    **score._asdict(),
-                }
+        item: JSON of the shard's manifest entry and the places of the contenders.
+        """
+        asked = json.loads(item)
+        shard, places = ShardEntry.model_validate(asked["shard"]), asked["places"]
+        data = self.comparison.data
+        width = target_range(read_shard(data, shard))
+        scorers = {place: ScanScorer(shard.file, shard.modality, width) for place in places}
+        with ExitStack() as files:
+            keepers = {place: files.enter_context(self._keeper(place, shard)) for place in places}
+            for pairs in _batches(read_shard(data, shard)):
+                for place, scorer in scorers.items():
+                    images = self._score(self._method(place), pairs, scorer)
+                    keepers[place](pairs, images)
+        return pa.concat_tables(scorer.table(str(place)) for place, scorer in scorers.items())
+
+    def _score(
+        self, method: Method, pairs: Sequence[SlicePair], scorer: ScanScorer
+    ) -> Sequence[Image]:
+        images = method.restore(pairs)
+        for pair, image in zip(pairs, images, strict=True):
+            scorer.add(pair, image, method=method.name)
+        return images
+
+    def _method(self, place: int) -> Method:
+        if place not in self._loaded:
+            self._loaded[place] = self.comparison.contenders[place].load(self.device)
+        return self._loaded[place]
+
+    def _keeper(self, place: int, shard: ShardEntry) -> AbstractContextManager[Keep]:
+        folder = self.comparison.restored(place)
+        return nullcontext(_forget) if folder is None else restored_file(folder / shard.file)
 
 
 def score_split(
@@ -89,16 +98,38 @@ def score_split(
     manifest: Manifest,
     settings: EvaluateSettings,
     *,
+    each: Each,
     report: Callable[[int, int], None] = lambda done, all: None,
 ) -> pa.Table:
-    """One row per slice and method of the split, sorted; scored on the Ray that is connected to."""
-    shards = manifest.of(settings.split)
-    tables = []
-    for table in _on_ray(comparison, shards, settings):
-        tables.append(table)
-        report(len(tables), len(shards))
-    keys = ("modality", "patient_id", "scan_id", "slice_index", "method")
-    return pa.concat_tables(tables).sort_by([(key, "ascending") for key in keys])
+    """One row per slice and method of the split, sorted; what was finished before is read.
+
+    each: `on_ray`, or `in_process`. report: called with how many shards are done of how many.
+    """
+    shards = {shard.file: shard for shard in manifest.of(settings.split)}
+    parts = [
+        parts_of(settings.out, one, manifest, settings.split, device=device_of(settings))
+        for one in comparison.contenders
+    ]
+    found = {(k, file): parts[k].read(s) for file, s in shards.items() for k in range(len(parts))}
+    waiting = {file: _unfinished(comparison, file, found) for file in shards}
+    items = [_item(shards[file], places) for file, places in waiting.items() if places]
+    done = len(shards) - len(items)
+    if done:
+        report(done, len(shards))
+    make = partial(
+        ShardScorer,
+        comparison,
+        device=device_of(settings),
+        threads=max(1, int(settings.cpus)),
+    )
+    for table in each(make, items, settings) if items else ():
+        for (place, file), rows in _by_place_and_shard(table):
+            parts[place].write(shards[file], rows)
+            found[place, file] = rows
+        done += 1
+        report(done, len(shards))
+    named = [_named(rows, comparison.contenders[k]) for (k, _), rows in found.items()]
+    return pa.concat_tables(named).sort_by([(key, "ascending") for key in ORDER]).combine_chunks()
 
 
 def tasks_of(manifest: Manifest, split: Split) -> list[Modality]:
@@ -106,27 +137,84 @@ def tasks_of(manifest: Manifest, split: Split) -> list[Modality]:
     return [task for task in Modality if manifest.of(split, task)]
 
 
-def _on_ray(
-    comparison: Comparison, shards: Sequence[ShardEntry], settings: EvaluateSettings
+def on_ray(
+    make: Callable[[], Work], items: Sequence[str], settings: EvaluateSettings
 ) -> Iterator[pa.Table]:
+    """Score on the Ray that this process is connected to, as many shards at a time as fit."""
+    gpus = 1 if settings.gpu else 0
     cluster.require(
         cpus=settings.cpus,
-        gpus=1 if settings.gpu else 0,
+        gpus=gpus,
         purpose="scoring",
         remedy="lower --cpus, leave --gpu out, or add nodes (Ray would wait for ever)",
     )
     places = cluster.gpus() if settings.gpu else int(cluster.cpus() / settings.cpus)
     yield from parallel_map(
-        partial(
-            ShardScorer,
-            comparison,
-            device="cuda" if settings.gpu else "cpu",
-            threads=max(1, int(settings.cpus)),
-        ),
-        [shard.model_dump_json() for shard in shards],
-        actors=min(len(shards), max(1, places)),
+        make,
+        items,
+        actors=min(len(items), max(1, places)),
         cpus=settings.cpus,
-        gpus=1 if settings.gpu else 0,
+        gpus=gpus,
         batch_size=None,
         batch_format="pyarrow",
     )
+
+
+def in_process(
+    make: Callable[[], Work], items: Sequence[str], settings: EvaluateSettings
+) -> Iterator[pa.Table]:
+    """Score here, a shard after the other, without Ray."""
+    return map(make(), items)
+
+
+def device_of(settings: EvaluateSettings) -> str:
+    """Torch's name of where the models run."""
+    return "cuda" if settings.gpu else "cpu"
+
+
+def _batches(pairs: Iterable[SlicePair]) -> Iterator[list[SlicePair]]:
+    """A shard's pairs as they lie in its row groups: a few at a time, all of one size."""
+
+    def group(numbered: tuple[int, SlicePair]) -> tuple[object, ...]:
+        number, pair = numbered
+        return number // ROWS_PER_GROUP, pair.degraded.shape
+
+    for _, members in groupby(enumerate(pairs), key=group):
+        yield [pair for _, pair in members]
+
+
+def _forget(pairs: Sequence[SlicePair], images: Sequence[Image]) -> None:
+    """Keep nothing."""
+
+
+def _item(shard: ShardEntry, places: Sequence[int]) -> str:
+    return json.dumps({"shard": shard.model_dump(mode="json"), "places": list(places)})
+
+
+def _unfinished(
+    comparison: Comparison, file: str, found: Mapping[tuple[int, str], pa.Table | None]
+) -> list[int]:
+    """Places of the contenders that a shard lacks scores of, or restored slices to be kept."""
+    places = range(len(comparison.contenders))
+    folders = {place: comparison.restored(place) for place in places}
+    return [
+        place
+        for place, folder in folders.items()
+        if found[place, file] is None or (folder and not (folder / file).is_file())
+    ]
+
+
+def _by_place_and_shard(table: pa.Table) -> Iterator[tuple[tuple[int, str], pa.Table]]:
+    """Rows of a worker's answer, which may be those of several shards."""
+    for file in pc.unique(table["shard"]).to_pylist():
+        of_shard = table.filter(pc.equal(table["shard"], file))
+        for place in pc.unique(of_shard["method"]).to_pylist():
+            yield (int(place), file), of_shard.filter(pc.equal(of_shard["method"], place))
+
+
+def _named(rows: pa.Table, contender: Contender) -> pa.Table:
+    for position, name in enumerate(("method", "model_digest")):
+        value = contender.name if name == "method" else contender.digest
+        column = pa.array([value] * rows.num_rows, pa.string())
+        rows = rows.set_column(position, SCHEMA.field(name), column)
+    return rows
