@@ -11,6 +11,7 @@ from amir.command_line import leaves, settings_from
 from amir.config import (
     DemoSettings,
     EvaluateSettings,
+    InterpretSettings,
     ModelSettings,
     PrepareSettings,
     RestoreSettings,
@@ -21,7 +22,14 @@ from amir.config import (
 from amir.modality import Modality
 from amir.models.registry import model_settings
 
-JOBS = [PrepareSettings, TrainSettings, EvaluateSettings, RestoreSettings, DemoSettings]
+JOBS = [
+    PrepareSettings,
+    TrainSettings,
+    EvaluateSettings,
+    InterpretSettings,
+    RestoreSettings,
+    DemoSettings,
+]
 CONFIGS = sorted((Path(__file__).resolve().parent.parent / "jobs" / "configs").glob("*.yaml"))
 
 

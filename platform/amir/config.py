@@ -324,6 +324,38 @@ class EvaluateSettings(Section):
     """Score on GPUs."""
 
 
+class InterferenceSettings(Section):
+    batches: Annotated[int, Field(ge=0)] = 8
+    """Batches of each task from the training split, at least 2; 0 leaves interference out."""
+    batch: Annotated[int, Field(ge=1)] = 4
+    """Crops of a batch."""
+    crop: Annotated[int, Field(ge=16, multiple_of=8)] = 128
+    """Height and width of the crops in pixels."""
+
+
+class InterpretSettings(Section):
+    """jobs/interpret.py: what a model's routing does, in figures and tables."""
+
+    model: str
+    """Model reference: a checkpoint folder, RUN, RUN@STEP or models:/amir@champion."""
+    data: Path
+    """Dataset folder."""
+    out: Path
+    """Folder for the figures (SVG) and tables (Parquet)."""
+    split: Literal["train", "validation", "test"] = "test"
+    """Split whose slices are looked at."""
+    slices: Annotated[int, Field(ge=1)] = 24
+    """Slices per task, evenly spread over the split; always the same ones."""
+    interference: InterferenceSettings = InterferenceSettings()
+    seed: int = 0
+    """Draws the places of the crops."""
+    storage: Path = Path("storage")
+    """Where a run named by --model lies."""
+    tracking: TrackingSettings = TrackingSettings()
+    gpu: bool = False
+    """Use a GPU."""
+
+
 class RestoreSettings(Section):
     """jobs/restore.py: a degraded scan to a restored one."""
 

@@ -40,7 +40,7 @@ def draw_panels(panels: Sequence[Panel], path: Path, *, title: str) -> Path:
 
 def _draw_row(figure: Any, axes: Sequence[Any], panel: Panel) -> None:
     pair, restored = panel
-    lower, upper = _window(pair)
+    lower, upper = window(pair)
     shown = {
         "degraded": (pair.degraded, _caption(pair.score(pair.degraded))),
         "restored": (restored, _caption(pair.score(restored))),
@@ -74,7 +74,7 @@ def _label(axis: Any, name: str, caption: str) -> None:
     axis.set_yticks([])
 
 
-def _window(pair: SlicePair) -> tuple[float, float]:
+def window(pair: SlicePair) -> tuple[float, float]:
     """CT: the soft tissue window it is scored in; MR and PET: up to what the slice holds."""
     limits = SCORING_RANGES[pair.modality]
     if pair.modality is Modality.CT:
