@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amir.degradations.kspace import keep_central_kspace
+from amir.degradations.kspace import Factor, keep_central_kspace
 from amir.degradations.low_count import counts_per_projection
-from amir.degradations.parallel_beam import Beam, line_integrals
+from amir.degradations.parallel_beam import ParallelBeam
 from amir.degradations.photon_noise import FEWEST_PHOTONS, WATER_PER_MM, attenuation
 from amir.degradations.projector import system_matrix
 
@@ -33,8 +33,8 @@ ASSUMPTIONS = {
         "inside."
     ),
     "low_dose": (
-        "Parallel beam, monochromatic, with the photons, dose and electronic noise of the "
-        "simulation. The residual is the change's projections in units of the noise of each ray, "
+        "Monochromatic parallel rays (for a simulated fan beam too), with the photons, dose and "
+        "electronic noise of the simulation. The residual is the change's projections in units of the noise of each ray, "
         "root mean square over rays through the body; as reconstruction smooths noise, compare it "
         "with the target's, not with one."
     ),
@@ -52,7 +52,7 @@ UNKNOWN = (
 
 
 def kspace_change(
-    degraded: Image, restored: Image, target: Image, *, factor: int
+    degraded: Image, restored: Image, target: Image, *, factor: Factor
 ) -> dict[str, float]:
     """MRI: how much was changed inside and outside of the sampled k-space, image units, RMS.
 
@@ -84,7 +84,7 @@ def projection_change_ct(
     All [H, W] in HU. parameters: photons, dose, electronic of the simulation.
     """
     shape = degraded.shape[0], degraded.shape[1]
-    beam = Beam(shape, spacing_mm, CT_VIEWS, min(spacing_mm))
+    beam = ParallelBeam(shape, spacing_mm, CT_VIEWS, min(spacing_mm))
     path = attenuation(degraded, beam)
     photons, dose = parameters["photons"], parameters["dose"]
     passed = np.maximum(photons * np.exp(-path), FEWEST_PHOTONS)
@@ -94,7 +94,7 @@ def projection_change_ct(
 
     def residual(image: Image) -> float:
         change = np.asarray((image - degraded) * (WATER_PER_MM / 1000), np.float32)
-        scaled = line_integrals(change, beam)[body] / np.sqrt(variance[body])
+        scaled = beam.line_integrals(change)[body] / np.sqrt(variance[body])
         return _rms(scaled)
 
     return {"residual": residual(restored), "residual_target": residual(target)}
@@ -133,7 +133,7 @@ def projection_change_pet(
     return {"residual": residual(restored), "residual_target": residual(target)}
 
 
-def _split(change: Image, factor: int) -> tuple[float, float]:
+def _split(change: Image, factor: Factor) -> tuple[float, float]:
     inside = keep_central_kspace(change, factor=factor)
     return _rms(np.abs(inside)), _rms(np.abs(change - inside))
 

@@ -160,7 +160,8 @@ def _data_check(
     """What the slice's change does to the measured data; nothing where the sampling is unknown."""
     images = pair.degraded, restored, pair.target
     if parameters["name"] == "kspace":
-        return kspace_change(*images, factor=parameters["factor"])
+        factor = parameters["factor"]
+        return kspace_change(*images, factor=factor if isinstance(factor, int) else tuple(factor))
     if parameters["name"] == "low_dose":
         return projection_change_ct(*images, spacing_mm=pair.spacing_mm, parameters=parameters)
     return {}
