@@ -34,9 +34,9 @@ ASSUMPTIONS = {
     ),
     "low_dose": (
         "Monochromatic parallel rays (for a simulated fan beam too), with the photons, dose and "
-        "electronic noise of the simulation. The residual is the change's projections in units of the noise of each ray, "
-        "root mean square over rays through the body; as reconstruction smooths noise, compare it "
-        "with the target's, not with one."
+        "electronic noise of the simulation. The residual is the change's projections in units of "
+        "the noise of each ray, root mean square over rays through the body; as reconstruction "
+        "smooths noise, compare it with the target's, not with one."
     ),
     "low_count": (
         "Counts as simulated, attenuation and scatter as corrected, coronal slices as far apart as "
