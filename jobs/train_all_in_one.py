@@ -8,7 +8,7 @@ from amir.config import TrainSettings
 from amir.job import run_job, say
 from amir.training.ray_trainer import check, run
 
-SHORTCUTS = {"data": "data.path", "init-from": "init_from"}
+SHORTCUTS = {"data": "data.path"}
 
 
 def main(arguments: Sequence[str]) -> None:

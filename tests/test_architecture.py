@@ -30,6 +30,7 @@ LAYERS = [
     ["inference", "dataset"],
     ["panels"],
     ["training", "evaluation"],
+    ["promotion"],
 ]
 
 DOORS = {

@@ -13,7 +13,7 @@ from amir.config import EvaluateSettings, PrepareSettings, TrainSettings
 from amir.errors import InputError
 from amir.modality import Modality
 
-SHORTCUTS = {"data": "data.path", "init-from": "init_from"}
+SHORTCUTS = {"data": "data.path"}
 
 
 def train(*arguments: str) -> TrainSettings:
@@ -55,8 +55,20 @@ def test_an_empty_section_or_file_leaves_the_defaults(config: Any) -> None:
 
 
 def test_shortcuts_spell_a_setting_briefly() -> None:
-    settings = train("--init-from", "first")
-    assert (settings.data.path, settings.init_from) == (Path("d"), "first")
+    assert train().data.path == Path("d")
+
+
+@pytest.mark.parametrize("spelling", ["--init-from", "--init_from"])
+def test_words_of_a_name_are_parted_by_a_hyphen_or_an_underscore(spelling: str) -> None:
+    assert train(spelling, "first").init_from == "first"
+
+
+@pytest.mark.parametrize(
+    ("spelling", "on"), [([], True), (["true"], True), (["false"], False)], ids=str
+)
+def test_a_switch_needs_no_value(spelling: list[str], on: bool) -> None:
+    settings = train("--data.flips", *spelling, "--steps", "3")
+    assert (settings.data.flips, settings.steps) == (on, 3)
 
 
 @pytest.mark.parametrize("spelling", [["1", "2", "3", "4"], ["1,2,3,4"], ["[1, 2, 3, 4]"]])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from amir import job
-from amir.errors import InputError
+from amir.errors import GateError, InputError
 from amir.job import Progress, exit_code
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +33,11 @@ def test_a_job_that_works_exits_with_zero_and_gets_its_arguments() -> None:
 def test_wrong_input_is_one_line_with_its_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(raising(InputError("run_exists", "run a is finished")), []) == 2
     assert capsys.readouterr().err == "error [run_exists]: run a is finished\n"
+
+
+def test_a_gate_that_says_no_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(raising(GateError("the candidate is worse")), []) == 3
+    assert capsys.readouterr().err == "error [refused]: the candidate is worse\n"
 
 
 def test_a_failure_is_told_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:

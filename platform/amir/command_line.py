@@ -135,12 +135,12 @@ def _parser(
 
 
 def _add(parser: argparse.ArgumentParser, name: str, field: FieldInfo, text: str) -> None:
+    spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
+    several: dict[str, Any] = {"nargs": "+"} if _is_tuple(field) else {}
+    # A switch needs no value, but takes one: --flips, --flips false.
+    switch: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
     parser.add_argument(
-        f"--{name}",
-        dest=name,
-        metavar="VALUE",
-        help=text.replace("%", "%%"),
-        nargs="+" if _is_tuple(field) else None,
+        *spellings, dest=name, metavar="VALUE", help=text.replace("%", "%%"), **several, **switch
     )
 
 

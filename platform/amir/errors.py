@@ -41,3 +41,7 @@ class InputError(ValueError):
         # An exception crosses Ray's process boundary by pickle, which by default would pass the
         # message alone.
         return type(self), (self.code, str(self))
+
+
+class GateError(Exception):
+    """A gate said no: all was done as asked, and the answer is a refusal with its reasons."""

@@ -1,7 +1,7 @@
 """What every job does around its work: messages in place of tracebacks, exit codes with a meaning.
 
-0 done; 1 failed while running; 2 wrong settings or input, nothing was written; 130 interrupted,
-what was finished is kept.
+0 done; 1 failed while running; 2 wrong settings or input, nothing was written; 3 a gate said no;
+130 interrupted, what was finished is kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from amir.durable import DISK_FULL
-from amir.errors import InputError
+from amir.errors import GateError, InputError
 
 SECONDS_BETWEEN_LINES = 2.0
 
@@ -30,6 +30,8 @@ def exit_code(work: Callable[[Sequence[str]], None], arguments: Sequence[str]) -
         work(arguments)
     except KeyboardInterrupt:
         return _fail(130, "interrupted", "run the same command again to go on")
+    except GateError as refusal:
+        return _fail(3, "refused", str(refusal))
     except Exception as error:
         if _is_disk_full(error):
             return _fail(

@@ -67,11 +67,14 @@ def strips(x: Tensor, width: int) -> Iterator[tuple[Tensor, slice]]:
 
     A band brings one row of each neighbour along, what a 3x3 convolution needs to see. Evaluation
     on a CPU runs much faster when what a layer writes (`width` values per pixel) stays in the
-    cache. Training needs all of it for the gradient, and a GPU is fast with all: there is one band.
+    cache. Training needs all of it for the gradient, a GPU is fast with all, and an exported
+    program can have no number of bands that goes by the size: then there is one.
     """
-    height, own_rows = x.shape[1], x.shape[1]
-    if x.device.type == "cpu" and not torch.is_grad_enabled():
-        own_rows = max(SMALLEST_STRIP, STRIP_VALUES // (len(x) * x.shape[2] * width))
+    if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_exporting():
+        yield x, slice(None)
+        return
+    height = x.shape[1]
+    own_rows = max(SMALLEST_STRIP, STRIP_VALUES // (len(x) * x.shape[2] * width))
     for top in range(0, height, own_rows):
         first = max(top - 1, 0)
         yield x[:, first : top + own_rows + 1], slice(top - first, top - first + own_rows)

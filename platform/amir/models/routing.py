@@ -193,6 +193,8 @@ class Experts(nn.ModuleList):
 
         An expert without a pixel still runs, on none: its gradient is then zero, not missing.
         """
+        if torch.compiler.is_exporting():
+            return self._dense(x, chosen)
         pairs = chosen.flatten()
         order = pairs.argsort()
         inverse = torch.empty_like(order)
@@ -202,6 +204,13 @@ class Experts(nn.ModuleList):
         outputs = torch.cat([expert(part) for expert, part in zip(self, rows, strict=True)])
         in_order: Tensor = _Reorder.apply(outputs, inverse, order)
         return in_order.view(*chosen.shape, -1)
+
+    def _dense(self, x: Tensor, chosen: Tensor) -> Tensor:
+        """The same with every expert on every pixel: M / K times the work, but no step whose size
+        depends on the data, which an exported program could not hold.
+        """
+        outputs = torch.stack([expert(x) for expert in self], dim=1)
+        return outputs.gather(1, chosen.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 
 def squared_variation(amounts: Tensor) -> Tensor:
