@@ -5,11 +5,14 @@ arrive as they were raised.
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from amir.errors import InputError
+
+SECONDS_PER_ROUND = 0.05  # an actor has work for longer than this waiting in its queue
 
 
 def parallel_map(
@@ -32,10 +35,6 @@ def parallel_map(
 
     _set_up(ordered)
     outcomes = _mapped(make, items, actors=actors, cpus=cpus, gpus=gpus)
-    if ordered:
-        # Ray Data's scheduler polls without pause while its outcomes wait to be fetched. In the
-        # process of a training loop it would hold the interpreter's lock most of the time.
-        [outcomes] = outcomes.streaming_split(1)
     try:
         yield from outcomes.iter_batches(**batches)
     except RayTaskError as failure:
@@ -52,6 +51,25 @@ def _origin(failure: Any) -> BaseException:
     while isinstance(error, RayTaskError) and error.cause is not None:
         error = error.cause
     return error.error if isinstance(error, _Failure) else error
+
+
+class PacedRounds:
+    """Ray Data calls this after every round of its scheduler, a thread of this process.
+
+    While outcomes wait to be fetched its rounds follow each other without pause (Ray 2.60): beside
+    a training loop it would hold the interpreter's lock most of the time.
+    """
+
+    def __init__(self) -> None:
+        self.round = time.monotonic()
+
+    def on_execution_step(self, executor: object) -> None:
+        time.sleep(max(0.0, self.round + SECONDS_PER_ROUND - time.monotonic()))
+        self.round = time.monotonic()
+
+    def before_execution_starts(self, executor: object) -> None: ...
+    def after_execution_succeeds(self, executor: object) -> None: ...
+    def after_execution_fails(self, executor: object, error: Exception) -> None: ...
 
 
 class _Failure(Exception):  # noqa: N818, never seen by users
@@ -76,7 +94,7 @@ def _mapped(make: Any, items: Sequence[Any], *, actors: int, cpus: float, gpus: 
         return blocks.map_batches(
             _Actor,
             batch_size=None,
-            compute=ray.data.ActorPoolStrategy(size=actors),
+            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=4),
             num_cpus=cpus,
             num_gpus=gpus or None,
             fn_constructor_args=(make,),
@@ -111,6 +129,7 @@ def _set_up(ordered: bool) -> None:
 
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = ordered
+    context.custom_execution_callback_classes = [PacedRounds]
     context.enable_progress_bars = False
     context.raise_original_map_exception = True
     for handler in logging.getLogger("ray.data").handlers:
