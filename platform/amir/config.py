@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -370,6 +370,40 @@ class RestoreSettings(Section):
     storage: Path = Path("storage")
     """Where a run named by --model lies."""
     tracking: TrackingSettings = TrackingSettings()
+
+
+TableName = Literal["1", "2", "3", "S1"]
+FigureName = Literal["Ia", "Ib", "II", "IIIa", "IIIb"]
+
+
+class PaperSettings(Section):
+    """jobs/paper.py: the paper's tables and figures, from a dataset folder alone."""
+
+    data: Path
+    """Dataset folder made by jobs/prepare_dataset.py."""
+    out: Path
+    """Folder for tables, figures and the scores behind them."""
+    storage: Path = Path("storage")
+    """Folder of all runs; a finished run of a row's settings is used again."""
+    tables: tuple[TableName, ...] = ()
+    """1, 2, 3, S1 (supplement, Table I); with neither tables nor figures named: all."""
+    figures: tuple[FigureName, ...] = ()
+    """Ia, Ib, II, IIIa, IIIb; with neither tables nor figures named: all."""
+    miniature: bool = False
+    """Small networks and few steps: shows that it works, says of itself: not comparable."""
+    train: bool = True
+    """Train the rows that have no finished run yet; without, they are said to be not trained."""
+    split: Literal["validation", "test"] = "test"
+    """Split to score and to draw."""
+    workers: WorkerSettings = WorkerSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+    @property
+    def wanted(self) -> tuple[tuple[TableName, ...], tuple[FigureName, ...]]:
+        """Tables and figures to make."""
+        if self.tables or self.figures:
+            return self.tables, self.figures
+        return get_args(TableName), get_args(FigureName)
 
 
 class DemoSettings(Section):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import yaml
 
 from amir import durable
-from amir.command_line import read_yaml
+from amir.command_line import read_yaml, validate
 from amir.config import TrainSettings
 from amir.errors import InputError
 
@@ -138,7 +138,7 @@ def check_may_go_on(settings: TrainSettings, dataset_digest: str) -> None:
     folder = _folder(settings, dataset_digest)
     if not folder.settings.is_file():
         return
-    difference = _difference(read_yaml(folder.settings), _identity(settings, dataset_digest))
+    difference = _difference(_recorded(folder), _identity(settings, dataset_digest))
     if difference:
         raise InputError(
             "run_exists",
@@ -152,6 +152,32 @@ def check_may_go_on(settings: TrainSettings, dataset_digest: str) -> None:
             f"{folder.name}; train anew under another name with --run; or train longer with more "
             f"--steps, another --run and --init-from {folder.name}",
         )
+
+
+def finished_run(settings: TrainSettings, dataset_digest: str) -> RunFolder | None:
+    """The run of these settings if it is finished; None if it is yet to be trained, in part or
+    whole. InputError("run_exists") if its name is taken by other settings.
+    """
+    folder = _folder(settings, dataset_digest)
+    try:
+        check_may_go_on(settings, dataset_digest)
+    except InputError:
+        same = not _difference(_recorded(folder), _identity(settings, dataset_digest))
+        if same and folder.status() == "finished":
+            return folder
+        raise
+    return None
+
+
+def _recorded(folder: RunFolder) -> dict[str, Any]:
+    """What the run was started with; settings that are newer than the run have their defaults."""
+    written = read_yaml(folder.settings)
+    digest = {"dataset_digest": written.pop("dataset_digest", None)}
+    try:
+        known = {**written, "data": {**written.get("data", {}), "path": "elsewhere"}}
+        return digest | validate(TrainSettings, known).science()
+    except InputError:  # a setting that is no more: say so as it stands there
+        return digest | written
 
 
 def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
