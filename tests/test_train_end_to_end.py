@@ -239,16 +239,17 @@ def new_reader(folder: Path) -> Reader:
     return Reader(folder, Plan(index, 3, 4, "uniform"), crop=16, flips=True)
 
 
-@pytest.mark.parametrize(("start", "rank", "horizon"), [(0, 0, 20_000), (21, 1, 10)])
+@pytest.mark.parametrize(("start", "rank", "run"), [(0, 0, 1000), (21, 1, 2)])
 def test_the_feed_on_ray_is_that_of_the_reader(
     ray_cluster: None,
     tiny_dataset: Path,
     monkeypatch: pytest.MonkeyPatch,
     start: int,
     rank: int,
-    horizon: int,
+    run: int,
 ) -> None:
-    monkeypatch.setattr(loading, "HORIZON", horizon)
+    monkeypatch.setattr(loading, "CROPS_PER_BLOCK", 10)
+    monkeypatch.setattr(loading, "BLOCKS_PER_RUN", run)
     place = {"rank": rank, "workers": 2}
     fed = list(ray_batches(new_reader(tiny_dataset), start, 40, **place, actors=2))
     plain = list(new_reader(tiny_dataset).batches(start, 40, **place))

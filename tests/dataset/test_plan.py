@@ -30,6 +30,27 @@ def test_every_slice_is_visited_once_an_epoch_by_all_workers_together(workers: i
     assert (np.sort(epochs, axis=1) == np.arange(37)).all()
 
 
+@pytest.mark.parametrize("case", range(12))
+def test_nothing_is_dropped_or_doubled_whatever_the_tasks_batch_and_workers(case: int) -> None:
+    """Tasks of 1 to 40 slices, batches larger and smaller than they, epochs that end anywhere."""
+    choice = np.random.default_rng(case)
+    counts = choice.integers(1, 40, size=3)
+    modality = tuple(m for m, n in zip(Modality, counts, strict=True) for _ in range(n))
+    workers, share = int(choice.integers(1, 5)), int(choice.integers(1, 9))
+    numbers = np.arange(len(modality))
+    index = Index(("one.parquet",), np.zeros_like(numbers), numbers, modality)
+    for sampling in ("proportional", "uniform"):
+        whole = Plan(index, seed=case, batch=workers * share, sampling=sampling)
+        steps = 3 * 40 * 3 // whole.batch + 1
+        parts = [whole.slots(0, steps, rank=r, workers=workers) for r in range(workers)]
+        visited = np.concatenate([p.row.reshape(steps, -1) for p in parts], axis=1).ravel()
+        for rows in whole.groups:
+            order = visited[np.isin(visited, rows)]
+            epochs = order[: len(order) // len(rows) * len(rows)].reshape(-1, len(rows))
+            assert len(epochs) >= 3
+            assert (np.sort(epochs, axis=1) == rows).all()
+
+
 @pytest.mark.parametrize("workers", [2, 4])
 def test_the_workers_parts_are_the_batch_of_one(workers: int) -> None:
     whole = plan().slots(5, 9)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amir.dataset import reader as reader_module
 from amir.dataset.manifest import read_manifest
 from amir.dataset.plan import Index, Plan
 from amir.dataset.reader import Batch, Reader, build_index, turned
@@ -177,17 +176,6 @@ def test_crops_are_in_the_networks_range_and_fill_it(tiny_dataset: Path) -> None
         assert batch[name].max() <= 1
     mri = batch["target"][batch["modality"] == "MRI"]
     assert 0.2 < mri.max() < 0.6  # the scale brings tissue to about 1500 of 4095
-
-
-def test_a_small_memory_changes_nothing(
-    tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    roomy = tiny_reader(tiny_dataset).make(0, 6)
-    monkeypatch.setattr(reader_module, "CACHED_BYTES", 1)
-    monkeypatch.setattr(reader_module, "OPEN_FILES", 1)
-    tight = tiny_reader(tiny_dataset)
-    assert same(tight.make(0, 6), roomy)
-    assert len(tight._groups) == len(tight._files) == 1
 
 
 def test_a_task_without_slices_is_named(tiny_dataset: Path) -> None:

@@ -8,20 +8,21 @@ from functools import partial
 from amir.dataset.reader import Batch, Reader
 from amir.parallel import parallel_map
 
-STEPS_PER_BLOCK = 16  # neighbouring steps share row groups and the cost of one task
-HORIZON = 20_000  # steps per Ray dataset: about 2 ms go into each block before the first batch
+CROPS_PER_BLOCK = 128  # they share the cost of one task, some 5 ms
+BLOCKS_PER_RUN = 1000  # of Ray Data, which takes 2 ms for each before the first batch
 ACTOR_CPUS = 0.25
 
 
 class BlockReader:
-    """Reads one training worker's crops, a block of steps at a time, up to step end - 1."""
+    """Reads one training worker's crops, `steps` steps at a time, up to step end - 1."""
 
-    def __init__(self, reader: Reader, end: int, *, rank: int, workers: int) -> None:
-        self.reader, self.end, self.rank, self.workers = reader, end, rank, workers
+    def __init__(self, reader: Reader, end: int, *, steps: int, rank: int, workers: int) -> None:
+        self.reader, self.end, self.steps = reader, end, steps
+        self.rank, self.workers = rank, workers
 
     def __call__(self, start: int) -> Batch:
         """The crops of the block that begins with step `start`, stacked in order."""
-        stop = min(start + STEPS_PER_BLOCK, self.end)
+        stop = min(start + self.steps, self.end)
         return self.reader.make(start, stop, rank=self.rank, workers=self.workers)
 
 
@@ -29,15 +30,17 @@ def ray_batches(
     reader: Reader, start: int, end: int, *, rank: int, workers: int, actors: int = 1
 ) -> Iterator[Batch]:
     """The same as reader.batches, read ahead by Ray Data."""
-    for first in range(start, end, HORIZON):
-        stop = min(first + HORIZON, end)
+    share = reader.plan.batch // workers
+    steps = max(1, CROPS_PER_BLOCK // share)
+    for first in range(start, end, steps * BLOCKS_PER_RUN):
+        stop = min(first + steps * BLOCKS_PER_RUN, end)
         yield from parallel_map(
-            partial(BlockReader, reader, stop, rank=rank, workers=workers),
-            range(first, stop, STEPS_PER_BLOCK),
+            partial(BlockReader, reader, stop, steps=steps, rank=rank, workers=workers),
+            range(first, stop, steps),
             actors=actors,
             cpus=ACTOR_CPUS,
             ordered=True,
-            batch_size=reader.plan.batch // workers,
+            batch_size=share,
             batch_format="numpy",
             prefetch_batches=2,
         )

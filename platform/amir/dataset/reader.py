@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,12 @@ from numpy.typing import NDArray
 from amir.dataset.cohort import Split
 from amir.dataset.manifest import Manifest
 from amir.dataset.plan import Index, Plan
-from amir.dataset.schema import PIXEL_COLUMNS, PIXELS, ROWS_PER_GROUP, unpack
-from amir.dataset.shard import Row, Shard
+from amir.dataset.schema import PIXELS
+from amir.dataset.stored_pixels import StoredPixels, Window
 from amir.errors import InputError
 from amir.modality import Modality, normalise
 
 Batch = dict[str, NDArray[Any]]
-OPEN_FILES = 128
-CACHED_BYTES = 128 * 2**20
 
 
 def build_index(manifest: Manifest, split: Split, tasks: tuple[Modality, ...]) -> Index:
@@ -43,13 +40,11 @@ def build_index(manifest: Manifest, split: Split, tasks: tuple[Modality, ...]) -
 
 
 class Reader:
-    """Reads crops of [crop, crop] pixels from a dataset folder; remembers the latest row groups."""
+    """Reads crops of [crop, crop] pixels from a dataset folder; keeps no pixels in memory."""
 
     def __init__(self, folder: Path, plan: Plan, *, crop: int, flips: bool = False) -> None:
         self.folder, self.plan, self.crop, self.flips = folder, plan, crop, flips
-        self._files: OrderedDict[int, Shard] = OrderedDict()
-        self._groups: OrderedDict[tuple[int, int], list[Row]] = OrderedDict()
-        self._bytes = 0
+        self._shards: dict[int, StoredPixels] = {}
 
     def batches(self, start: int, end: int, *, rank: int = 0, workers: int = 1) -> Iterator[Batch]:
         """One batch a step, steps start..end-1."""
@@ -73,56 +68,33 @@ class Reader:
             "row": slots.row,
             "modality": np.array([str(self.plan.index.modality[row]) for row in slots.row]),
         }
-        # Read in shard order, so that crops of one row group share its decoding.
-        for k in np.argsort(slots.row, kind="stable"):
-            self._fill(batch, int(k), int(slots.row[k]), int(slots.draw[k]))
+        for k in range(n):
+            self._fill(batch, k, int(slots.row[k]), int(slots.draw[k]))
         return batch
 
     def _fill(self, batch: Batch, k: int, row: int, draw: int) -> None:
-        pair = self._row(row)
-        modality = self.plan.index.modality[row]
-        height, width, size = pair["height"], pair["width"], self.crop
+        shard, place = self._shard(row), int(self.plan.index.row[row])
+        height, width, size = int(shard.height[place]), int(shard.width[place]), self.crop
         top, left = draw % max(1, height - size + 1), (draw >> 20) % max(1, width - size + 1)
         turn = (draw >> 40) % 8 if self.flips else 0
         h, w = min(height, size), min(width, size)
-        for name in PIXELS:
-            whole = unpack(pair[name], pair[f"{name}_dtype"], height, width)
-            crop = whole[top : top + h, left : left + w].astype(np.float32)
-            crop = normalise(crop * np.float32(pair["intensity_scale"]), modality)
-            batch[name][k, :h, :w] = crop
-            batch[name][k] = turned(batch[name][k], turn)
+        crops = shard.read(place, Window(top, left, h, w))
+        for name, crop in crops.items():
+            scaled = crop.astype(np.float32) * np.float32(shard.scale[place])
+            batch[name][k, :h, :w] = normalise(scaled, self.plan.index.modality[row])
         batch["valid"][k, :h, :w] = True
-        batch["valid"][k] = turned(batch["valid"][k], turn)
+        if turn:
+            for name in (*PIXELS, "valid"):
+                batch[name][k] = turned(batch[name][k], turn).copy()
 
-    def _row(self, row: int) -> Row:
-        file, offset = int(self.plan.index.file[row]), int(self.plan.index.row[row])
-        return self._group(file, offset // ROWS_PER_GROUP)[offset % ROWS_PER_GROUP]
-
-    def _group(self, file: int, number: int) -> list[Row]:
-        key = (file, number)
-        if key not in self._groups:
-            self._groups[key] = self._open(file).group(number, PIXEL_COLUMNS)
-            self._bytes += _size(self._groups[key])
-            while self._bytes > CACHED_BYTES and len(self._groups) > 1:
-                _, forgotten = self._groups.popitem(last=False)
-                self._bytes -= _size(forgotten)
-        self._groups.move_to_end(key)
-        return self._groups[key]
-
-    def _open(self, file: int) -> Shard:
-        if file not in self._files:
-            self._files[file] = Shard(self.folder, self.plan.index.files[file])
-            if len(self._files) > OPEN_FILES:
-                self._files.popitem(last=False)
-        self._files.move_to_end(file)
-        return self._files[file]
+    def _shard(self, row: int) -> StoredPixels:
+        file = int(self.plan.index.file[row])
+        if file not in self._shards:
+            self._shards[file] = StoredPixels(self.folder, self.plan.index.files[file])
+        return self._shards[file]
 
 
 def turned(image: NDArray[Any], turn: int) -> NDArray[Any]:
     """One of the square's eight symmetries: turn & 3 quarter turns, then a flip if turn & 4."""
     image = np.rot90(image, turn & 3)
     return image[:, ::-1] if turn & 4 else image
-
-
-def _size(rows: list[Row]) -> int:
-    return sum(len(row[name]) for row in rows for name in PIXELS)

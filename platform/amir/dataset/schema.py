@@ -35,15 +35,6 @@ SCHEMA = pa.schema(
         ("degradation", pa.string()),
     ]
 )
-PIXEL_COLUMNS = (
-    "height",
-    "width",
-    "intensity_scale",
-    "target",
-    "target_dtype",
-    "degraded",
-    "degraded_dtype",
-)
 
 
 def pack(image: NDArray[np.float32]) -> tuple[bytes, str]:
@@ -57,4 +48,9 @@ def pack(image: NDArray[np.float32]) -> tuple[bytes, str]:
 
 def unpack(data: bytes, dtype: str, height: int, width: int) -> NDArray[Any]:
     """The [height, width] pixels of a packed slice, in their stored type, read-only."""
-    return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(height, width)
+    return np.frombuffer(data, stored_type(dtype)).reshape(height, width)
+
+
+def stored_type(dtype: str) -> np.dtype[Any]:
+    """The type of pixels in a shard by the name that stands beside them."""
+    return np.dtype(dtype).newbyteorder("<")

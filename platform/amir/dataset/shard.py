@@ -45,7 +45,7 @@ class Shard:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
-        with self._damage_is_named("footer"):
+        with damage_is_named(name, "footer"):
             self._file = pq.ParquetFile(folder / name, page_checksum_verification=True)
         self.rows: int = self._file.metadata.num_rows
 
@@ -53,19 +53,43 @@ class Shard:
         """The rows from number * ROWS_PER_GROUP on: ROWS_PER_GROUP of them, fewer at the end."""
         first = number * ROWS_PER_GROUP
         expected = min(ROWS_PER_GROUP, self.rows - first)
-        with self._damage_is_named(f"rows {first} to {first + expected - 1}"):
+        with damage_is_named(self.name, f"rows {first} to {first + expected - 1}"):
             rows: list[Row] = self._file.read_row_group(number, columns=list(columns)).to_pylist()
             if len(rows) != expected or rows[0].keys() != set(columns):
                 raise ValueError(f"found {len(rows)} rows of {', '.join(rows[0])}")
         return rows
 
-    @contextmanager
-    def _damage_is_named(self, place: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError, LookupError, OverflowError, pa.ArrowException) as error:
-            raise InputError(
-                "invalid_dataset",
-                f"shard {self.name}, {place}: {str(error).splitlines()[0]}; remove the dataset "
-                "folder and prepare it again",
-            ) from None
+    def columns(self, names: Sequence[str]) -> dict[str, list[Any]]:
+        """Whole columns, by name."""
+        with damage_is_named(self.name, f"columns {', '.join(names)}"):
+            table = self._file.read(columns=list(names))
+            columns: dict[str, list[Any]] = table.to_pydict()
+            if table.num_rows != self.rows or columns.keys() != set(names):
+                raise ValueError(f"found {table.num_rows} rows of {', '.join(columns)}")
+        return columns
+
+    def ends(self, name: str) -> list[int]:
+        """Of each row group, the byte of the file after the last one of a column."""
+        metadata, column = self._file.metadata, SCHEMA.names.index(name)
+        groups = (metadata.row_group(k).column(column) for k in range(metadata.num_row_groups))
+        with damage_is_named(self.name, "footer"):
+            return [_end(chunk) for chunk in groups]
+
+
+@contextmanager
+def damage_is_named(shard: str, place: str) -> Iterator[None]:
+    """What reading a damaged file raises becomes an InputError that says which file, and where."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, OverflowError, pa.ArrowException) as error:
+        raise InputError(
+            "invalid_dataset",
+            f"shard {shard}, {place}: {str(error).splitlines()[0]}; remove the dataset "
+            "folder and prepare it again",
+        ) from None
+
+
+def _end(chunk: Any) -> int:
+    if chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page:
+        raise ValueError(f"{chunk.path_in_schema} is not stored as the platform writes it")
+    return int(chunk.data_page_offset) + int(chunk.total_compressed_size)
