@@ -14,6 +14,7 @@ from amir.config import (
     InterpretSettings,
     ModelSettings,
     PrepareSettings,
+    ReportSettings,
     RestoreSettings,
     Section,
     SplitFractions,
@@ -27,6 +28,7 @@ JOBS = [
     TrainSettings,
     EvaluateSettings,
     InterpretSettings,
+    ReportSettings,
     RestoreSettings,
     DemoSettings,
 ]

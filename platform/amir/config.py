@@ -356,6 +356,24 @@ class InterpretSettings(Section):
     """Use a GPU."""
 
 
+class ReportSettings(Section):
+    """jobs/report.py: an evaluation to one HTML page with figures, quantities and failures."""
+
+    evaluation: Path
+    """Folder that jobs/evaluate.py wrote with --out; report.html is written into it."""
+    method: str | None = None
+    """The model that the page is about, by its name in the tables; null takes the first."""
+    data: Path | None = None
+    """Dataset folder; null takes the one that was evaluated."""
+    slices: Annotated[int, Field(ge=1)] = 24
+    """Slices per task whose routing is looked at."""
+    interference: InterferenceSettings = InterferenceSettings()
+    seed: int = 0
+    """Draws the places of the crops for the interference."""
+    gpu: bool = False
+    """Use a GPU."""
+
+
 class RestoreSettings(Section):
     """jobs/restore.py: a degraded scan to a restored one."""
 

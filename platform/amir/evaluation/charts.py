@@ -76,6 +76,11 @@ class Chart:
         return path
 
 
+def plain(text: str) -> str:
+    """Text that Matplotlib prints as it is: a dollar would begin a formula."""
+    return text.replace("$", r"\$")
+
+
 class Drawing:
     """A figure being drawn; `svg` holds what became of it once the block has ended."""
 

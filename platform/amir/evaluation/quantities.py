@@ -157,8 +157,12 @@ def _histograms(pair: SlicePair, restored: Image) -> dict[str, NDArray[np.int64]
 def _data_check(
     pair: SlicePair, restored: Image, parameters: Mapping[str, Any]
 ) -> dict[str, float]:
-    """What the slice's change does to the measured data; nothing where the sampling is unknown."""
-    images = pair.degraded, restored, pair.target
+    """What the slice's change does to the measured data; nothing where the sampling is unknown.
+
+    MR on the network's scale, so that scans can be compared.
+    """
+    scale = np.float32(pair.scale)
+    images = pair.degraded * scale, restored * scale, pair.target * scale
     if parameters["name"] == "kspace":
         factor = parameters["factor"]
         return kspace_change(*images, factor=factor if isinstance(factor, int) else tuple(factor))

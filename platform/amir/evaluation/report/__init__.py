@@ -1,0 +1,1 @@
+"""The report page: one HTML file with everything that a reviewer of a model asks for."""
