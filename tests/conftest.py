@@ -241,7 +241,7 @@ def tiny_network() -> dict[str, Any]:
     return {"dim": 4, "blocks": blocks, "refinement_blocks": 1, "heads": heads, "instructions": 4}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def save_checkpoint(tiny_network: dict[str, Any]) -> Callable[..., Checkpoint]:
     """Writes a checkpoint of a tiny AMIR with random weights, with training state unless not."""
     import torch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,55 +29,52 @@ CHARTS = [
 ]
 
 
-@pytest.fixture
-def settings(
-    tiny_dataset: Path, save_checkpoint: Callable[..., Any], tmp_path: Path
-) -> Callable[..., InterpretSettings]:
-    model = save_checkpoint(tmp_path / "model" / "3")
-
-    def make(**chosen: Any) -> InterpretSettings:
-        few = {"batches": 2, "batch": 1, "crop": 16}
-        given = {"slices": 3, "interference": few, "tracking": {"uri": "none"}, **chosen}
-        return InterpretSettings(
-            model=str(model.folder), data=tiny_dataset, out=tmp_path / "out", **given
-        )
-
-    return make
+FEW = {"batches": 2, "batch": 1, "crop": 16}
 
 
-@pytest.fixture
-def seen(settings: Callable[..., InterpretSettings]) -> Interpretation:
-    return interpret(settings())
+def look(model: Path, data: Path, out: Path, **chosen: Any) -> Interpretation:
+    given = {"slices": 3, "interference": FEW, "tracking": {"uri": "none"}, **chosen}
+    return interpret(InterpretSettings(model=str(model), data=data, out=out, **given))
 
 
-def test_one_command_writes_every_figure_and_table(seen: Interpretation, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("interpretation")
+
+
+@pytest.fixture(scope="module")
+def seen(run_checkpoint: Path, tiny_dataset: Path, out: Path) -> Interpretation:
+    return look(run_checkpoint, tiny_dataset, out)
+
+
+def test_one_command_writes_every_figure_and_table(seen: Interpretation, out: Path) -> None:
     assert [chart.name for chart in seen.charts] == CHARTS
-    written = {path.name for path in (tmp_path / "out").iterdir()}
+    written = {path.name for path in out.iterdir()}
     tables = {"expert_use.parquet", "instructions.parquet", "interference.parquet"}
     assert written == {f"{name}.svg" for name in CHARTS} | tables | {"interpretation.json"}
-    facts = json.loads((tmp_path / "out" / "interpretation.json").read_text())
+    facts = json.loads((out / "interpretation.json").read_text())
     assert facts["settings"]["slices"] == 3
     assert len(facts["model_digest"]) == len(facts["dataset_digest"]) == 64
 
 
-def test_tables_hold_what_the_figures_show(seen: Interpretation, tmp_path: Path) -> None:
-    use = pq.read_table(tmp_path / "out" / "expert_use.parquet").to_pylist()
+def test_tables_hold_what_the_figures_show(seen: Interpretation, out: Path) -> None:
+    use = pq.read_table(out / "expert_use.parquet").to_pylist()
     assert use == list(seen.use)
     assert len(use) == len(seen.routings) * 3 * 4
-    vectors = pq.read_table(tmp_path / "out" / "instructions.parquet").to_pylist()
+    vectors = pq.read_table(out / "instructions.parquet").to_pylist()
     np.testing.assert_allclose(vectors[0]["instruction"], seen.routings[0].instruction)
-    rows = pq.read_table(tmp_path / "out" / "interference.parquet").to_pylist()
+    rows = pq.read_table(out / "interference.parquet").to_pylist()
     assert seen.interference is not None
     assert len(rows) == len(seen.interference.layers) * 9
 
 
 def test_slices_are_spread_over_the_split_and_always_the_same(
-    seen: Interpretation, settings: Callable[..., InterpretSettings]
+    seen: Interpretation, run_checkpoint: Path, tiny_dataset: Path, tmp_path: Path
 ) -> None:
     def places(found: Interpretation) -> list[tuple[str, int]]:
         return [(r.pair.scan_id, r.pair.slice_index) for r in found.routings]
 
-    again = interpret(settings(interference={"batches": 0}))
+    again = look(run_checkpoint, tiny_dataset, tmp_path, interference={"batches": 0})
     assert places(again) == places(seen)
     indices = [r.pair.slice_index for r in seen.routings if r.pair.modality is Modality.PET]
     assert indices == sorted(indices)

@@ -64,6 +64,8 @@ class Chart:
         svg = self.svg[self.svg.index("<svg") :]
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
         svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
+        used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg))
+        svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", svg)
         svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{self.name}-", svg)
         svg = svg.replace("xlink:href", "href")
         svg = svg.replace(INK, "var(--ink)").replace(GRID, "var(--line)")

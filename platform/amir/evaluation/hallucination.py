@@ -23,7 +23,7 @@ from amir.degradations.projector import system_matrix
 Image = NDArray[np.float32]
 CT_VIEWS, PET_VIEWS = 60, 24  # evenly spread over what was simulated with 720 and 180
 THINNEST = 0.05  # rays through less attenuation see air
-FEWEST_COUNTS = 1.0
+FEWEST_COUNTS = 0.05  # expected in a ray; below, its noise is not to be told
 
 ASSUMPTIONS = {
     "kspace": (
@@ -139,4 +139,8 @@ def _split(change: Image, factor: Factor) -> tuple[float, float]:
 
 
 def _rms(values: NDArray[Any]) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if values.size else 0.0
+    return (
+        float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+        if values.size
+        else float("nan")
+    )

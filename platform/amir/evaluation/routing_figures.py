@@ -92,7 +92,8 @@ def draw_instructions(
             if len(own):
                 axis.scatter(*own.T, s=14, color=TASK_COLOURS[task], alpha=0.75, linewidths=0)
                 axis.scatter([], [], s=30, color=TASK_COLOURS[task], label=f"{task} ({len(own)})")
-        axis.set(xticklabels=[], yticklabels=[], aspect="equal")
+        axis.set(xticklabels=[], yticklabels=[])
+        axis.set_aspect("equal", adjustable="datalim")
         axis.set_xlabel("distances between groups mean nothing" if method == "tsne" else "PC 1")
         axis.set_ylabel("" if method == "tsne" else "PC 2")
         _legend_above(drawn.figure, axis)

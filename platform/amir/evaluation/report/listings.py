@@ -22,7 +22,7 @@ from amir.evaluation.quantities import ScanQuantities, assumption
 from amir.evaluation.report.quantity_figures import SUV_NAMES
 from amir.modality import MODELLING_RANGES, Modality
 
-WORST = 5
+WORST, MOST_REGIONS = 5, 12
 CHECKS = {
     "kspace": (
         ("inside", "change inside the sampled k-space, RMS"),
@@ -83,14 +83,15 @@ def list_regions(scans: Sequence[ScanQuantities]) -> Listing | None:
             f"{region.suv_mean_target:.2f}",
             f"{region.suv_mean_restored:.2f}",
         )
-        for scan, region in sorted(regions, key=lambda one: -one[1].suv_max_target)
+        for scan, region in sorted(regions, key=lambda one: -one[1].suv_max_target)[:MOST_REGIONS]
     ]
+    told = f" All {len(regions)} are in hot_regions.parquet." if len(regions) > len(rows) else ""
     return Listing(
         "PET: hot regions",
         ("Scan", "ml", "SUVmax target", "restored", "SUVmean target", "restored"),
         tuple(rows),
         "Connected voxels above 41 % of a local maximum above SUV 2.5 in the target, 1 ml or more, "
-        "hottest first." + ("" if rows else " There is none in these scans."),
+        "hottest first." + (told if rows else " There is none in these scans."),
     )
 
 
@@ -235,7 +236,8 @@ def _check(task: Modality, degradation: str, scans: Sequence[ScanQuantities]) ->
             else float(np.mean([row[name] for row in scan.slices]))
             for scan in scans
         ]
-        rows.append((told, f"{np.mean(each):.3g}", f"{min(each):.3g}", f"{max(each):.3g}"))
+        known = [value for value in each if np.isfinite(value)] or [np.nan]
+        rows.append((told, f"{np.mean(known):.3g}", f"{min(known):.3g}", f"{max(known):.3g}"))
     return Listing(
         f"{task}: could the scanner have measured it ({degradation})",
         ("Quantity", "Mean of scans", "Least", "Most"),
