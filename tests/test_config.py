@@ -13,6 +13,7 @@ from amir.config import (
     EvaluateSettings,
     InterpretSettings,
     ModelSettings,
+    PaperSettings,
     PrepareSettings,
     ReportSettings,
     RestoreSettings,
@@ -31,6 +32,7 @@ JOBS = [
     ReportSettings,
     RestoreSettings,
     DemoSettings,
+    PaperSettings,
 ]
 CONFIGS = sorted((Path(__file__).resolve().parent.parent / "jobs" / "configs").glob("*.yaml"))
 
@@ -46,7 +48,7 @@ def test_help_lists_every_setting_with_its_default(
     for name, field in leaves(job):
         default = "(needed)" if field.is_required() else "(default "
         assert field.description, name
-        assert f"--{name} VALUE" in told
+        assert f"--{name} {'[VALUE]' if field.annotation is bool else 'VALUE'}" in told
         assert f"{field.description} {default}" in told
 
 

@@ -17,7 +17,7 @@ from amir.config import IntensityScale, PaperSettings
 from amir.dataset.manifest import read_manifest
 from amir.dataset.slices import middle_slice
 from amir.errors import InputError
-from amir.evaluation.paper.comparison import busiest_box
+from amir.evaluation.paper.comparison import Box, busiest_box, inset_corner
 from amir.evaluation.paper.intensities import intensities_of
 from amir.evaluation.paper.make import Paper, make_paper
 from amir.evaluation.paper.printed import printed
@@ -204,6 +204,15 @@ def test_the_inset_shows_where_most_happens_and_lies_inside(tiny_dataset: Path) 
         box = busiest_box(pair)
         assert box.of(pair.target).shape == (box.side, box.side)
         assert box.of(pair.target).std() > pair.target.std() / 2
+
+
+@pytest.mark.parametrize(
+    ("box", "corner"), [(Box(0, 0, 8), (0.55, 0.0)), (Box(40, 50, 8), (0.0, 0.55))]
+)
+def test_the_inset_stands_in_the_corner_farthest_from_what_it_shows(
+    box: Box, corner: tuple[float, float]
+) -> None:
+    assert inset_corner(box, (64, 64)) == pytest.approx(corner)
 
 
 def test_a_title_is_put_above_a_chart() -> None:

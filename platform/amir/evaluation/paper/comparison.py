@@ -18,7 +18,7 @@ from amir.panels import window
 
 Image = NDArray[np.float32]
 ZOOMED = 5  # the inset shows a box of 1/5 of the slice's shorter side
-INSET = (0.55, 0.0, 0.45, 0.45)  # of the panel: left, bottom, width, height
+INSET = 0.45  # its width and height, of the panel's
 
 
 class Box(NamedTuple):
@@ -51,6 +51,13 @@ def busiest_box(pair: SlicePair) -> Box:
     inner = variance[half : target.shape[0] - half, half : target.shape[1] - half]
     top, left = np.unravel_index(int(inner.argmax()), inner.shape)
     return Box(int(top), int(left), side)
+
+
+def inset_corner(box: Box, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Left and bottom of the inset, of the panel's: the corner that lies farthest from the box."""
+    below = box.top + box.side / 2 > shape[0] / 2
+    right = box.left + box.side / 2 > shape[1] / 2
+    return 0.0 if right else 1 - INSET, 1 - INSET if below else 0.0
 
 
 def draw_comparison(comparisons: Sequence[Comparison], path: Path, *, title: str) -> Path:
@@ -101,7 +108,7 @@ def _draw_image(axis: Any, image: Image, pair: SlicePair, box: Box) -> None:
     axis.add_patch(
         Rectangle((box.left, box.top), box.side, box.side, fill=False, edgecolor="#e69f00")
     )
-    inset = axis.inset_axes(INSET)
+    inset = axis.inset_axes((*inset_corner(box, image.shape), INSET, INSET))
     inset.imshow(box.of(image), **look)
     inset.set_xticks([])
     inset.set_yticks([])

@@ -50,5 +50,5 @@ def titled(svg: str, title: str) -> str:
     head = head.replace(
         f'viewBox="0 0 {width} {found["tall"]}"', f'viewBox="0 {-BAND} {width} {tall + BAND:g}"'
     )
-    text = f'<text x="4" y="-6" font-family="sans-serif" font-size="8">{escape(title)}</text>'
+    text = f'<text x="4" y="-6" font-family="sans-serif" font-size="7">{escape(title)}</text>'
     return svg.replace(found[0], head, 1).replace("</svg>", f"{text}\n</svg>")

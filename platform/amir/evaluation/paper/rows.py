@@ -95,7 +95,7 @@ TABLES: dict[TableName, PaperTable] = {
         sizes=True,
     ),
     "S1": PaperTable(
-        "Single-task medical image restoration (supplement, Table I)",
+        "Single-task medical image restoration",
         "Method",
         (
             _single("SRCNN", "srcnn", MRI),

@@ -44,11 +44,15 @@ class Findings:
 
 
 class Line(NamedTuple):
-    """One line of a table. numbers: by column, those of the paper as text; or a note instead."""
+    """One line of a table. numbers: by column, those of the paper as text; or a note instead.
+
+    size: of the network that was scored, in full: as large as the paper's; millions, as text.
+    """
 
     name: str
     origin: str
     size: str
+    in_full: str
     numbers: Mapping[str, float | str | None]
     note: str = ""
 
@@ -83,11 +87,13 @@ def table_csv(name: TableName, found: Findings) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     keys = [_key(column) for column in _columns(TABLES[name])]
-    writer.writerow(["table", "row", "from", "comparable", "parameters_M", *keys, "note"])
+    sizes = ("parameters_M", "in_full_M")
+    writer.writerow(["table", "row", "from", "comparable", *sizes, *keys, "note"])
     for line in _lines(TABLES[name], found):
         comparable = "no" if found.miniature and line.origin == HERE else "yes"
         numbers = [_digits(line.numbers.get(key)) for key in keys]
-        writer.writerow([name, line.name, line.origin, comparable, line.size, *numbers, line.note])
+        ahead = [name, line.name, line.origin, comparable, line.size, line.in_full]
+        writer.writerow([*ahead, *numbers, line.note])
     return text.getvalue()
 
 
@@ -98,7 +104,7 @@ def table_grid(name: TableName, found: Findings) -> Grid:
     lead = (table.head, "from", *(["parameters, M"] if table.sizes else []))
     rows = []
     for line in _lines(table, found):
-        ahead = (line.name, line.origin, *([line.size] if table.sizes else []))
+        ahead = (line.name, line.origin, *([_size(line)] if table.sizes else []))
         cells: tuple[Cell, ...] = tuple(line.numbers.get(_key(column)) for column in columns)
         rows.append(Row(ahead, () if line.note else cells, line.note))
     shown = tuple(column._replace(group=_heading(column.group)) for column in columns)
@@ -107,7 +113,7 @@ def table_grid(name: TableName, found: Findings) -> Grid:
 
 def _lines(table: PaperTable, found: Findings) -> Iterator[Line]:
     for result in list(found.results.values())[:1]:  # the input is the same for all
-        yield Line(BASELINE, HERE, "", _numbers(EVERY_TASK, result, result.before))
+        yield Line(BASELINE, HERE, "", "", _numbers(EVERY_TASK, result, result.before))
     for row in table.rows:
         yield _ours(row, found)
         yield _theirs(row)
@@ -115,19 +121,26 @@ def _lines(table: PaperTable, found: Findings) -> Iterator[Line]:
 
 def _ours(row: PaperRow, found: Findings) -> Line:
     result = found.results.get(row.recipe)
-    size = f"{found.sizes[row.recipe] / 1e6:.2f}" if row.recipe in found.sizes else ""
+    in_full = f"{found.sizes[row.recipe] / 1e6:.2f}" if row.recipe in found.sizes else ""
     if result is None:
-        return Line(row.name, HERE, size, {}, found.missing[row.recipe])
-    if result.parameters != found.sizes[row.recipe]:
-        size = f"{result.parameters / 1e6:.2f} (in full {size})"
-    return Line(row.name, HERE, size, _numbers(row.tasks, result, result.means))
+        return Line(row.name, HERE, "", in_full, {}, found.missing[row.recipe])
+    size = f"{result.parameters / 1e6:.2f}"
+    return Line(row.name, HERE, size, in_full, _numbers(row.tasks, result, result.means))
 
 
 def _theirs(row: PaperRow) -> Line:
     if row.printed is None:
-        return Line(row.name, PAPER, "", {}, NO_TEXT)
-    numbers = printed(*row.printed)
-    return Line(row.name, PAPER, numbers["params_M"], {k: v or None for k, v in numbers.items()})
+        return Line(row.name, PAPER, "", "", {}, NO_TEXT)
+    theirs = printed(*row.printed)
+    size = theirs["params_M"]
+    return Line(row.name, PAPER, size, size, {key: text or None for key, text in theirs.items()})
+
+
+def _size(line: Line) -> str:
+    """As scored; and in full, where that is another."""
+    if line.size in ("", line.in_full):
+        return line.in_full
+    return f"{line.size} (in full {line.in_full})"
 
 
 def _numbers(
@@ -180,7 +193,8 @@ def _notes(found: Findings) -> list[str]:
     return [
         f"{HERE}: this platform; {PAPER}: as the paper prints it. Only numbers from here compete "
         "for bold (best) and underlined (second)",
-        "one run each: differences below some 0.05 dB are noise until repeated seeds say otherwise",
+        "one run each: differences below some 0.05 dB are noise until repeated seeds say otherwise"
+        + ("; of a miniature, far larger ones too" if found.miniature else ""),
         *found.facts,
     ]
 
