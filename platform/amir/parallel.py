@@ -13,6 +13,7 @@ from typing import Any
 from amir.errors import InputError
 
 SECONDS_PER_ROUND = 0.05  # an actor has work for longer than this waiting in its queue
+BYTES_AHEAD = 256 * 2**20  # else Ray Data reads ahead until half of the object store is full
 
 
 def parallel_map(
@@ -28,8 +29,9 @@ def parallel_map(
     """The outcomes of make() called with each item: tables, or dictionaries of arrays, rows first.
 
     items: at least one. make is called once in each actor. cpus, gpus: of each actor; the cluster
-    must have them, or Ray waits for ever. ordered: outcomes in the order of the items, else as they
-    come. batches: options of Ray Data's iter_batches.
+    must have them, or Ray waits for ever. ordered: outcomes in the order of the items, of which no
+    more than BYTES_AHEAD wait to be taken; else as they come. batches: options of Ray Data's
+    iter_batches.
     """
     from ray.exceptions import RayTaskError
 
@@ -129,6 +131,9 @@ def _set_up(ordered: bool) -> None:
 
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = ordered
+    context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(
+        object_store_memory=BYTES_AHEAD if ordered else None
+    )
     context.custom_execution_callback_classes = [PacedRounds]
     context.enable_progress_bars = False
     context.raise_original_map_exception = True

@@ -9,6 +9,7 @@ from amir.dataset.reader import Batch, Reader
 from amir.parallel import parallel_map
 
 CROPS_PER_BLOCK = 128  # they share the cost of one task, some 5 ms
+BLOCK_BYTES = 16 * 2**20  # at most, unless a step has more
 BLOCKS_PER_RUN = 1000  # of Ray Data, which takes 2 ms for each before the first batch
 ACTOR_CPUS = 0.25
 
@@ -31,7 +32,8 @@ def ray_batches(
 ) -> Iterator[Batch]:
     """The same as reader.batches, read ahead by Ray Data."""
     share = reader.plan.batch // workers
-    steps = max(1, CROPS_PER_BLOCK // share)
+    crops = min(CROPS_PER_BLOCK, BLOCK_BYTES // reader.crop_bytes)
+    steps = max(1, crops // share)
     for first in range(start, end, steps * BLOCKS_PER_RUN):
         stop = min(first + steps * BLOCKS_PER_RUN, end)
         yield from parallel_map(

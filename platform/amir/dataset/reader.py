@@ -46,6 +46,11 @@ class Reader:
         self.folder, self.plan, self.crop, self.flips = folder, plan, crop, flips
         self._shards: dict[int, StoredPixels] = {}
 
+    @property
+    def crop_bytes(self) -> int:
+        """A crop's share of a batch: two float32 images and a mask."""
+        return 9 * self.crop**2
+
     def batches(self, start: int, end: int, *, rank: int = 0, workers: int = 1) -> Iterator[Batch]:
         """One batch a step, steps start..end-1."""
         for step in range(start, end):
