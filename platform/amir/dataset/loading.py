@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 
 from amir.dataset.reader import Batch, Reader
@@ -29,8 +29,8 @@ class BlockReader:
 
 def ray_batches(
     reader: Reader, start: int, end: int, *, rank: int, workers: int, actors: int = 1
-) -> Iterator[Batch]:
-    """The same as reader.batches, read ahead by Ray Data."""
+) -> Generator[Batch, None, None]:
+    """The same as reader.batches, read ahead by Ray Data; close it where it is not exhausted."""
     share = reader.plan.batch // workers
     crops = min(CROPS_PER_BLOCK, BLOCK_BYTES // reader.crop_bytes)
     steps = max(1, crops // share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,16 +70,18 @@ def train_worker(config: dict[str, WorkerTask]) -> None:
             )
         ray.train.report({"step": state.step, "gain": mean_gain(scores)})
 
-    train(
-        state,
-        ray_batches(_reader(task), state.step, settings.steps, rank=rank, workers=workers),
-        settings,
-        device=device,
-        rank=rank,
-        validate=lambda: validate(restorer, pairs, rank=rank, workers=workers),
-        save=save,
-        observer=RunObserver(folder, _record(task, rank), batch=settings.batch),
-    )
+    feed = ray_batches(_reader(task), state.step, settings.steps, rank=rank, workers=workers)
+    with closing(feed):  # whatever happens: its threads would else outlive what they need
+        train(
+            state,
+            feed,
+            settings,
+            device=device,
+            rank=rank,
+            validate=lambda: validate(restorer, pairs, rank=rank, workers=workers),
+            save=save,
+            observer=RunObserver(folder, _record(task, rank), batch=settings.batch),
+        )
 
 
 def torch_threads(workers: WorkerSettings) -> int:
