@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 
 from amir.dataset.slices import SlicePair
@@ -18,6 +17,7 @@ from amir.modality import SCORING_RANGES, IntensityRange, Modality
 
 Row = dict[str, Any]
 Image = NDArray[np.float32]
+Scored = NDArray[np.float64]
 
 PAPER_METRICS = ("psnr", "ssim", "rmse")
 FURTHER_METRICS = ("fixed_psnr", "fixed_ssim", "nrmse", "ms_ssim", "volume_psnr", "volume_ssim")
@@ -59,12 +59,12 @@ class ScanScorer:
             _check_finite(image, pair, name)
         x, y = (_scored(image, pair.scale, self.limits) for image in images.values())
         moments = local_moments(x, y)
-        squares = float((x - y).square().sum())
+        squares = float(np.square(x - y).sum())
         self._squares += squares
-        self._pixels += y.numel()
+        self._pixels += y.size
         if self.volume_range:
             self._similarities.append(moments.ssim(self.volume_range))
-        error = math.sqrt(squares / y.numel())
+        error = math.sqrt(squares / y.size)
         self._rows.append(
             {
                 "patient_id": pair.patient_id,
@@ -100,7 +100,7 @@ def target_range(pairs: Iterable[SlicePair]) -> float:
 
 
 def _own_range(
-    x: torch.Tensor, y: torch.Tensor, error: float, moments: LocalMoments
+    x: Scored, y: Scored, error: float, moments: LocalMoments
 ) -> Mapping[str, float | None]:
     """What takes the slice's own data range; nothing for a constant target."""
     data_range = float(y.max() - y.min())
@@ -110,15 +110,15 @@ def _own_range(
         "data_range": data_range,
         "psnr": psnr_of(error, data_range),
         "ssim": moments.ssim(data_range),
-        "ms_ssim": ms_ssim(x, y, data_range) if min(y.shape) >= SMALLEST_SIDE else None,
+        "ms_ssim": ms_ssim(x, y, data_range, moments) if min(y.shape) >= SMALLEST_SIDE else None,
     }
 
 
 def _fixed_range(
-    y: torch.Tensor, error: float, moments: LocalMoments, limits: IntensityRange
+    y: Scored, error: float, moments: LocalMoments, limits: IntensityRange
 ) -> Mapping[str, float | None]:
     """What does not depend on the slice's own range. CT is counted from its lower limit."""
-    strength = float((y - limits.lower).square().mean().sqrt())
+    strength = math.sqrt(np.square(y - limits.lower).mean())
     return {
         "fixed_psnr": psnr_of(error, limits.span),
         "fixed_ssim": moments.ssim(limits.span),
@@ -126,10 +126,10 @@ def _fixed_range(
     }
 
 
-def _scored(image: Image, scale: float, limits: IntensityRange) -> torch.Tensor:
+def _scored(image: Image, scale: float, limits: IntensityRange) -> Scored:
     """The image as it is scored: on the network's scale (MR only), in the scoring range."""
-    scaled = torch.from_numpy(image * np.float32(scale))
-    return limits.clip(scaled.to(torch.float64))
+    scaled = image if scale == 1 else image * np.float32(scale)
+    return limits.clip(scaled.astype(np.float64))
 
 
 def _check_finite(image: Image, pair: SlicePair, name: str) -> None:
