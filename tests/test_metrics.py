@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from amir.metrics import psnr, rmse, score_slice, ssim
+from amir.metrics import local_moments, ms_ssim, psnr, rmse, score_slice, ssim
 from amir.modality import SCORING_RANGES, Modality, denormalise, normalise
 from amir.models.routing import log_space_sum, squared_variation
 
@@ -136,3 +136,30 @@ def test_squared_variation_is_the_published_one(recorded: Arrays, case: str) -> 
     amounts = torch.from_numpy(recorded[f"cv_in_{case}"]).float()
     published = recorded[f"cv_out_{case}"].item()
     assert squared_variation(amounts).item() == pytest.approx(published, rel=1e-6)
+
+
+@pytest.fixture
+def large() -> tuple[NDArray[Any], NDArray[Any]]:
+    generator = np.random.default_rng(0)
+    target = generator.uniform(0, 100, (176, 193))
+    return target + generator.normal(0, 10, target.shape), target
+
+
+def test_the_multi_scale_score_is_the_weighted_product_of_five(
+    large: tuple[NDArray[Any], NDArray[Any]],
+) -> None:
+    x, y = map(torch.from_numpy, large)
+    product = 1.0
+    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        moments = local_moments(x, y)
+        factor = moments.ssim(100) if scale == 4 else moments.contrast(100)
+        product *= factor**weight
+        x, y = (torch.nn.functional.avg_pool2d(image[None], 2)[0] for image in (x, y))
+    assert ms_ssim(*large, 100) == pytest.approx(product)
+    assert ms_ssim(*large, 100, local_moments(*large)) == pytest.approx(product)
+
+
+def test_noise_hurts_coarse_scales_less(large: tuple[NDArray[Any], NDArray[Any]]) -> None:
+    assert ssim(*large, 100) < ms_ssim(*large, 100) < 1
+    assert ms_ssim(large[0], large[0], 100) == pytest.approx(1)
+    assert ms_ssim(100 - large[0], large[0], 100) == 0

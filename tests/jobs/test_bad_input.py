@@ -111,6 +111,15 @@ def test_evaluating_an_unknown_model_is_refused(refusal: Refusal, tiny_dataset: 
     assert "RUN@STEP" in message
 
 
+def test_evaluating_a_model_of_another_dataset_is_refused(
+    refusal: Refusal, tiny_dataset: Path, tmp_path: Path, save_checkpoint: Callable[..., Any]
+) -> None:
+    model = save_checkpoint(tmp_path / "models" / "1").folder
+    options = ("--data", tiny_dataset, "--models", model, "--out", tmp_path / "here")
+    message = refusal(EVALUATE, "invalid_dataset", *options)
+    assert "--other-dataset true" in message
+
+
 def test_preparing_without_a_cohort_file_is_refused(refusal: Refusal) -> None:
     message = refusal(PREPARE, "missing_file", "--cohort", "cohort.csv", "--out", "here")
     assert "cohort.csv" in message
