@@ -314,7 +314,7 @@ class EvaluateSettings(Section):
     """Keep every restored slice below --out, on storage that all nodes share."""
     other_dataset: bool = False
     """Allow models that were trained on another dataset than this one."""
-    training_data: tuple[Path, ...] = ()
+    training_data: tuple[str, ...] = ()
     """Dataset folders that such models were trained on: no patient may be in both."""
     seed: int = 0
     """Draws the resampled patients of the intervals and tests."""

@@ -76,12 +76,12 @@ def test_a_model_that_has_seen_the_patients_is_always_refused(
 ) -> None:
     manifest = read_manifest(tiny_dataset)
     digest = other_dataset(tmp_path / "seen", manifest, "test")
-    chosen = {"other_dataset": True, "training_data": (tmp_path / "seen",)}
+    chosen = {"other_dataset": True, "training_data": (str(tmp_path / "seen"),)}
     with pytest.raises(InputError, match="was trained on patients of this test split: phantom-"):
         check(settings(tiny_dataset, rewritten(model, dataset_digest=digest), **chosen))
 
     digest = other_dataset(tmp_path / "apart", manifest, "train")
-    chosen["training_data"] = (tmp_path / "seen", tmp_path / "apart")
+    chosen["training_data"] = (str(tmp_path / "seen"), str(tmp_path / "apart"))
     [note] = check(settings(tiny_dataset, rewritten(model, dataset_digest=digest), **chosen)).notes
     assert "none of its training patients are in this split" in note
 

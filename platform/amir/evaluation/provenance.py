@@ -51,9 +51,9 @@ def _known(training: Manifest | None) -> str:
     return "none of its training patients are in this split, by their names and scans"
 
 
-def _training_dataset(digest: str, folders: Sequence[Path]) -> Manifest | None:
+def _training_dataset(digest: str, folders: Sequence[str]) -> Manifest | None:
     """The manifest of what a model was trained on, if it is one of the named folders."""
-    manifests = map(read_manifest, folders)
+    manifests = (read_manifest(Path(folder)) for folder in folders)
     return next((found for found in manifests if found.dataset_digest == digest), None)
 
 

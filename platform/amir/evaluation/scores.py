@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -105,17 +105,11 @@ def score_split(
 
     each: `on_ray`, or `in_process`. report: called with how many shards are done of how many.
     """
-    shards = {shard.file: shard for shard in manifest.of(settings.split)}
-    parts = [
-        parts_of(settings.out, one, manifest, settings.split, device=device_of(settings))
-        for one in comparison.contenders
-    ]
-    found = {(k, file): parts[k].read(s) for file, s in shards.items() for k in range(len(parts))}
-    waiting = {file: _unfinished(comparison, file, found) for file in shards}
-    items = [_item(shards[file], places) for file, places in waiting.items() if places]
-    done = len(shards) - len(items)
+    ledger = Ledger(comparison, manifest, settings)
+    items, total = ledger.waiting(), len(ledger.shards)
+    done = total - len(items)
     if done:
-        report(done, len(shards))
+        report(done, total)
     make = partial(
         ShardScorer,
         comparison,
@@ -123,13 +117,62 @@ def score_split(
         threads=max(1, int(settings.cpus)),
     )
     for table in each(make, items, settings) if items else ():
-        for (place, file), rows in _by_place_and_shard(table):
-            parts[place].write(shards[file], rows)
-            found[place, file] = rows
+        ledger.enter(table)
         done += 1
-        report(done, len(shards))
-    named = [_named(rows, comparison.contenders[k]) for (k, _), rows in found.items()]
-    return pa.concat_tables(named).sort_by([(key, "ascending") for key in ORDER]).combine_chunks()
+        report(done, total)
+    return ledger.table()
+
+
+class Ledger:
+    """Which shards are scored for which contenders, on disk and here; then the whole table."""
+
+    def __init__(
+        self, comparison: Comparison, manifest: Manifest, settings: EvaluateSettings
+    ) -> None:
+        self.comparison = comparison
+        self.shards = {shard.file: shard for shard in manifest.of(settings.split)}
+        device = device_of(settings)
+        self._parts = [
+            parts_of(comparison.out, contender, manifest, settings.split, device=device)
+            for contender in comparison.contenders
+        ]
+        self._rows = {
+            (place, file): parts.read(shard)
+            for file, shard in self.shards.items()
+            for place, parts in enumerate(self._parts)
+        }
+
+    def waiting(self) -> list[str]:
+        """What is to be done, for `ShardScorer`: an item for each shard that lacks anything."""
+        lacking = {file: self._lacking(file) for file in self.shards}
+        return [_item(self.shards[file], places) for file, places in lacking.items() if places]
+
+    def enter(self, table: pa.Table) -> None:
+        """Take the answer of a worker, which may be that of several shards, and write it down."""
+        for file in pc.unique(table["shard"]).to_pylist():
+            of_shard = table.filter(pc.equal(table["shard"], file))
+            for place in pc.unique(of_shard["method"]).to_pylist():
+                rows = of_shard.filter(pc.equal(of_shard["method"], place))
+                self._parts[int(place)].write(self.shards[file], rows)
+                self._rows[int(place), file] = rows
+
+    def table(self) -> pa.Table:
+        """All rows with their methods' names, sorted."""
+        named = [
+            _named(rows, self.comparison.contenders[place])
+            for (place, _), rows in self._rows.items()
+        ]
+        order = [(key, "ascending") for key in ORDER]
+        return pa.concat_tables(named).sort_by(order).combine_chunks()
+
+    def _lacking(self, file: str) -> list[int]:
+        """Places of the contenders without scores of a shard, or restored slices to be kept."""
+        folders = map(self.comparison.restored, range(len(self._parts)))
+        return [
+            place
+            for place, folder in enumerate(folders)
+            if self._rows[place, file] is None or (folder and not (folder / file).is_file())
+        ]
 
 
 def tasks_of(manifest: Manifest, split: Split) -> list[Modality]:
@@ -189,27 +232,6 @@ def _forget(pairs: Sequence[SlicePair], images: Sequence[Image]) -> None:
 
 def _item(shard: ShardEntry, places: Sequence[int]) -> str:
     return json.dumps({"shard": shard.model_dump(mode="json"), "places": list(places)})
-
-
-def _unfinished(
-    comparison: Comparison, file: str, found: Mapping[tuple[int, str], pa.Table | None]
-) -> list[int]:
-    """Places of the contenders that a shard lacks scores of, or restored slices to be kept."""
-    places = range(len(comparison.contenders))
-    folders = {place: comparison.restored(place) for place in places}
-    return [
-        place
-        for place, folder in folders.items()
-        if found[place, file] is None or (folder and not (folder / file).is_file())
-    ]
-
-
-def _by_place_and_shard(table: pa.Table) -> Iterator[tuple[tuple[int, str], pa.Table]]:
-    """Rows of a worker's answer, which may be those of several shards."""
-    for file in pc.unique(table["shard"]).to_pylist():
-        of_shard = table.filter(pc.equal(table["shard"], file))
-        for place in pc.unique(of_shard["method"]).to_pylist():
-            yield (int(place), file), of_shard.filter(pc.equal(of_shard["method"], place))
 
 
 def _named(rows: pa.Table, contender: Contender) -> pa.Table:
