@@ -8,13 +8,9 @@ from amir.config import EvaluateSettings
 from amir.evaluation.evaluate import check, evaluate
 from amir.job import Progress, run_job, say
 
-SHORTCUTS = {
-    name.replace("_", "-"): name for name in ("keep_restored", "other_dataset", "training_data")
-}
-
 
 def main(arguments: Sequence[str]) -> None:
-    settings = settings_from(arguments, EvaluateSettings, shortcuts=SHORTCUTS)
+    settings = settings_from(arguments, EvaluateSettings)
     check(settings)
     cluster.connect()
     evaluation = evaluate(settings, report=Progress("scored scans"))
