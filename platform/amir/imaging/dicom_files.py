@@ -1,87 +1,113 @@
-"""Find the DICOM files of a series and parse each into a header and its undecoded pixel data."""
+"""The files that a path means, wherever they lie: a folder, a zip archive, a DICOMDIR or a list."""
 
 from __future__ import annotations
 
-import hashlib
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
-from pathlib import Path
-
-import pydicom
-from pydicom.uid import MediaStorageDirectoryStorage
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+from zipfile import ZipFile, ZipInfo
 
 from amir.errors import InputError
-from amir.imaging.dicom_slice import Slice
+from amir.imaging.choice import Choice
+from amir.imaging.dicom_directory import files_of_directory, is_directory
+from amir.imaging.dicom_parse import read_whole
+from amir.imaging.dicom_zip import is_zip, opened_zip
 from amir.imaging.scan import MAX_VOXELS
 
 # An uncompressed 16-bit series of the largest volume that is read.
 _MAX_BYTES = 2 * MAX_VOXELS
+_MAX_FILES = 20_000
 
 # Names that promise an image; with any other, a file that is not DICOM is passed over.
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
+_INDEX = "DICOMDIR"
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """name: its last part alone, for messages. size: bytes. open: a new binary stream over it."""
+
+    name: str
+    size: int
+    open: Callable[[], BinaryIO]
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """is_picked: the caller named each file, so that none of them may be passed over."""
+
+    files: list[DicomFile]
+    is_picked: bool
 
 
 @contextmanager
-def refused_when_garbled(name: str) -> Iterator[None]:
-    """What pydicom raises on a damaged file becomes an InputError that quotes none of it."""
-    with warnings.catch_warnings():
-        # pydicom's warnings quote values, and a value can be the patient's name.
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except (InputError, MemoryError):
-            raise
-        except Exception as error:
-            message = f"{name} is not readable DICOM ({type(error).__name__}); export it again"
-            raise InputError("unreadable", message) from None
+def found_files(source: Path | Sequence[Path], choice: Choice) -> Iterator[FoundFiles]:
+    """The files of a folder and its subfolders, a zip, a DICOMDIR, a list or a single file.
 
-
-def read_slices(source: Path | Sequence[Path]) -> list[Slice]:
-    """Every image of a folder and its subfolders, a list of files or one file, in no given order.
-
-    In a folder, DICOMDIR, hidden files and what is not DICOM are passed over, but not a damaged
-    `.dcm`.
+    In a folder or a zip DICOMDIR, hidden files and what is not DICOM are passed over, but not a
+    damaged `.dcm`. The files can be opened while the block runs.
     """
+    if isinstance(source, Path) and source.is_file() and is_zip(source):
+        with opened_zip(source) as (archive, members):
+            files = [_in_zip(archive, member) for member in members]
+            yield FoundFiles(_checked([file for file in files if _looks_like_dicom(file)]), False)
+        return
     if isinstance(source, Path) and source.is_dir():
-        paths = [path for path in _files_below(source) if _looks_like_dicom(path)]
-    else:
-        paths = [source] if isinstance(source, Path) else list(source)
-    if not paths:
-        raise InputError("empty", "there is no DICOM file among the files given")
-    _check_size(paths)
-    return [_read_slice(path) for path in paths]
+        files = [_on_disk(path) for path in _paths_below(source)]
+        yield FoundFiles(_checked([file for file in files if _looks_like_dicom(file)]), False)
+        return
+    if isinstance(source, Path) and is_directory(source):
+        index = read_whole(_on_disk(source).open, source.name)
+        paths = files_of_directory(index, source, choice)
+        yield FoundFiles(_checked([_on_disk(path) for path in paths]), False)
+        return
+    paths = [source] if isinstance(source, Path) else list(source)
+    yield FoundFiles(_checked([_on_disk(path) for path in paths]), True)
 
 
-def _files_below(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
-    )
-
-
-def _looks_like_dicom(path: Path) -> bool:
-    if path.name == "DICOMDIR":
-        return False
-    with path.open("rb") as file:
-        has_preamble = file.read(132)[128:] == b"DICM"
-    return has_preamble or path.suffix.lower() in _DICOM_SUFFIXES
-
-
-def _check_size(paths: Sequence[Path]) -> None:
-    total = sum(path.stat().st_size for path in paths)
+def check_total_size(files: Sequence[DicomFile]) -> None:
+    """Refuse a series that no volume within the limit can fill."""
+    total = sum(file.size for file in files)
     if total > _MAX_BYTES:
         message = f"the files hold {total} bytes, the limit is {_MAX_BYTES}; read fewer"
         raise InputError("too_large", message)
 
 
-def _read_slice(path: Path) -> Slice:
-    content = path.read_bytes()
-    with refused_when_garbled(path.name):
-        dataset = pydicom.dcmread(BytesIO(content))
-        if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-            message = f"{path.name} is a DICOMDIR, an index; give the folder of its images"
-            raise InputError("unsupported", message)
-        # It would keep the whole file in memory and be copied with the header.
-        dataset.buffer = None
-        return Slice.parse(dataset, path.name, hashlib.sha256(content).hexdigest())
+def _on_disk(path: Path) -> DicomFile:
+    def opened() -> BinaryIO:
+        return path.open("rb")
+
+    return DicomFile(path.name, path.stat().st_size, opened)
+
+
+def _in_zip(archive: ZipFile, member: ZipInfo) -> DicomFile:
+    def opened() -> BinaryIO:
+        return cast(BinaryIO, archive.open(member))
+
+    return DicomFile(PurePosixPath(member.filename).name, member.file_size, opened)
+
+
+def _paths_below(folder: Path) -> list[Path]:
+    return sorted(
+        path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
+    )
+
+
+def _looks_like_dicom(file: DicomFile) -> bool:
+    if file.name.upper() == _INDEX:
+        return False
+    if Path(file.name).suffix.lower() in _DICOM_SUFFIXES:
+        return True
+    with file.open() as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def _checked(files: list[DicomFile]) -> list[DicomFile]:
+    if not files:
+        raise InputError("empty", "there is no DICOM file among the files given")
+    if len(files) > _MAX_FILES:
+        message = f"{len(files)} files are more than the limit of {_MAX_FILES}; give one series"
+        raise InputError("too_large", message)
+    return files

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amir.errors import InputError
-from amir.imaging.dicom_slice import Slice, series_label, tag_name
+from amir.imaging.choice import series_label
+from amir.imaging.dicom_choice import tag_name
+from amir.imaging.dicom_slice import Slice
 
 # Neighbours closer than this lie at the same place.
 _SAME_PLACE_MM = 0.01

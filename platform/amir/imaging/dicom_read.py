@@ -1,52 +1,80 @@
-"""Read a classic CT, MR or PET series: sorted by geometry, in HU, SUV or the stored scale."""
+"""Read a CT, MR or PET series: sorted by geometry, in HU, SUV or the stored scale."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from amir.errors import InputError
-from amir.imaging.dicom_files import read_slices, refused_when_garbled
+from amir.imaging.choice import Choice
+from amir.imaging.dicom_choice import plain_text, tag_name
+from amir.imaging.dicom_files import found_files
 from amir.imaging.dicom_geometry import affine_of, sorted_slices
-from amir.imaging.dicom_pixels import decode_stored
-from amir.imaging.dicom_slice import Slice, missing_tag, tag_name
+from amir.imaging.dicom_padding import Padding
+from amir.imaging.dicom_parse import nothing_quoted, read_whole, refused_when_garbled
+from amir.imaging.dicom_pixels import decode_frames
+from amir.imaging.dicom_polarity import check_polarity
+from amir.imaging.dicom_series import slices_of_series
+from amir.imaging.dicom_slice import Slice, missing_tag
 from amir.imaging.dicom_suv import check_is_activity, suv_factors
 from amir.imaging.scan import DicomSource, Scan, Voxels, check_voxel_count
 from amir.modality import MODELLING_RANGES, Modality
 
+_MOST_DECODERS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class _Plane:
+    """A slice, where its voxels go, and how stored values become voxels."""
+
+    item: Slice
+    target: Voxels
+    rescale: tuple[float, float]
+    factor: float
+    padding: Padding
+
 
 def read_series(
-    source: Path | Sequence[Path], *, modality: Modality | None = None, unit: str | None = None
+    source: Path | Sequence[Path],
+    *,
+    choice: Choice | None = None,
+    modality: Modality | None = None,
+    unit: str | None = None,
 ) -> Scan:
-    """The one series of a folder, a list of files or a file, as voxels [column, row, slice].
+    """One series of a folder, a zip, a DICOMDIR, a list or a file, as voxels [column, row, slice].
 
-    unit: "Bq/ml" leaves a PET series without SUV conversion; "HU" vouches for a CT without rescale
-    tags. MR stays in its stored scale. Padding values are kept as stored, rescaled like all others.
+    choice: of the series, and of one of its volumes, where there are several. unit: "Bq/ml" leaves
+    a PET series without SUV conversion; "HU" vouches for a CT without rescale tags. MR stays in its
+    stored scale. Padding is kept as stored and rescaled like all other values where that is below
+    the modality's range, and is the lower end of the range else.
     """
-    slices = read_slices(source)
-    with refused_when_garbled("the series"):
-        slices = sorted_slices(slices)
-        found = slices[0].modality
-        _check_said(found, modality, unit)
-        check_voxel_count((slices[0].columns, slices[0].rows, len(slices)), name="the series")
-        rescales = _rescales(slices, vouched=unit is not None)
-        unit = unit or MODELLING_RANGES[found].unit
-        factors = _unit_factors(slices, unit)
-        affine = affine_of(slices)
-    voxels = _decode(slices, rescales, factors)
-    headers = tuple(item.dataset for item in slices)
-    return Scan(
-        voxels, affine, found, unit, DicomSource(headers, factors, tuple(s.digest for s in slices))
-    )
+    with nothing_quoted(), found_files(source, choice or Choice()) as found:
+        slices = slices_of_series(found, choice or Choice())
+        with refused_when_garbled("the series"):
+            slices = sorted_slices(slices)
+            modality = _said_modality(slices[0].modality, modality, unit)
+            check_voxel_count((slices[0].columns, slices[0].rows, len(slices)), name="the series")
+            rescales = _rescales(slices, vouched=unit is not None)
+            unit = unit or MODELLING_RANGES[modality].unit
+            factors = _unit_factors(slices, unit)
+            affine = affine_of(slices)
+        voxels, digests = _decode(slices, rescales, factors)
+        check_polarity(slices, voxels, unit)
+    headers = tuple(item.header for item in slices)
+    frames = tuple(item.frame for item in slices)
+    return Scan(voxels, affine, modality, unit, DicomSource(headers, factors, digests, frames))
 
 
-def _check_said(found: Modality, modality: Modality | None, unit: str | None) -> None:
-    if modality is not None and modality is not found:
-        message = (
-            f"the series is {found} by {tag_name('Modality')}, said was {modality}; say {found}"
-        )
+def _said_modality(found: Modality, said: Modality | None, unit: str | None) -> Modality:
+    if said is not None and said is not found:
+        message = f"the series is {found} by {tag_name('Modality')}, said was {said}; say {found}"
         raise InputError("wrong_modality", message)
     units = {MODELLING_RANGES[found].unit} | ({"Bq/ml"} if found is Modality.PET else set())
     if unit is not None and unit not in units:
@@ -54,6 +82,7 @@ def _check_said(found: Modality, modality: Modality | None, unit: str | None) ->
             f"a {found} series cannot be read as {unit!r}; choose from {', '.join(sorted(units))}"
         )
         raise InputError("wrong_modality", message)
+    return found
 
 
 def _unit_factors(slices: Sequence[Slice], unit: str) -> tuple[float, ...]:
@@ -76,22 +105,74 @@ def _rescales(slices: Sequence[Slice], *, vouched: bool) -> list[tuple[float, fl
             raise InputError("inconsistent", message)
         return [(1.0, 0.0)] * len(slices)
     found = [item.rescale for item in slices]
-    if None in found and not (vouched and slices[0].modality is Modality.CT):
+    is_vouched = vouched and slices[0].modality is Modality.CT
+    if None in found and not is_vouched:
         raise missing_tag("RescaleSlope", slices[found.index(None)].name)
+    if slices[0].modality is Modality.CT and not is_vouched:
+        _check_hounsfield(slices)
     return [rescale or (1.0, 0.0) for rescale in found]
+
+
+def _check_hounsfield(slices: Sequence[Slice]) -> None:
+    """RescaleType may be absent where it is HU (PS3.3 C.8.2.1); a perfusion map has another."""
+    for item in slices:
+        kind = str(item.header.get("RescaleType") or "HU")
+        if kind != "HU":
+            message = (
+                f"{item.name}: {tag_name('RescaleType')} is {plain_text(kind)}, not HU; give "
+                "the CT itself, or say that its unit is HU"
+            )
+            raise InputError("unsupported", message)
 
 
 def _decode(
     slices: Sequence[Slice],
     rescales: Sequence[tuple[float, float]],
     factors: Sequence[float],
-) -> Voxels:
-    """float32 [columns, rows, slices]; drops each slice's pixel data once decoded."""
+) -> tuple[Voxels, tuple[str, ...]]:
+    """float32 [columns, rows, slices] and a digest per slice; one file's pixels per core at a time.
+
+    A classic slice's digest is its file's sha256, a frame's is made from the file's and its number.
+    """
     volume = np.empty((len(slices), slices[0].rows, slices[0].columns), dtype=np.float32)
-    steps = zip(volume, slices, rescales, factors, strict=True)
-    for plane, item, (slope, intercept), factor in steps:
-        with refused_when_garbled(item.name):
-            stored = decode_stored(item.dataset, item.name)
-        plane[...] = (stored.astype(np.float64) * slope + intercept) * factor
-        del item.dataset.PixelData
-    return volume.transpose(2, 1, 0)
+    with refused_when_garbled("the series"):
+        paddings = [Padding.of(item) for item in slices]
+    steps = zip(slices, volume, rescales, factors, paddings, strict=True)
+    by_file = _by_file([_Plane(*step) for step in steps])
+    with ThreadPoolExecutor(min(_MOST_DECODERS, os.cpu_count() or 1)) as decoders:
+        hashed = zip(by_file, decoders.map(_decode_file, by_file), strict=True)
+        digests = {planes[0].item.file: digest for planes, digest in hashed}
+    in_order = tuple(_slice_digest(digests[item.file], item.frame) for item in slices)
+    return volume.transpose(2, 1, 0), in_order
+
+
+def _by_file(planes: Sequence[_Plane]) -> list[list[_Plane]]:
+    """Planes grouped by the file that holds them, in the order of its frames."""
+
+    def place(plane: _Plane) -> tuple[int, int]:
+        return id(plane.item.file), plane.item.frame or 0
+
+    ordered = sorted(planes, key=place)
+    return [list(group) for _, group in groupby(ordered, key=lambda p: id(p.item.file))]
+
+
+def _decode_file(planes: Sequence[_Plane]) -> str:
+    """Fill the targets of one file's planes; the file's sha256 in hexadecimal digits."""
+    file = planes[0].item.file
+    content = read_whole(file.open, file.name)
+    with refused_when_garbled(f"{file.name}: {tag_name('PixelData')}"):
+        indices = [(plane.item.frame or 1) - 1 for plane in planes]
+        frames = decode_frames(content, indices, file.name)
+        for plane, stored in zip(planes, frames, strict=True):
+            slope, intercept = plane.rescale
+            values = (stored.astype(np.float64) * slope + intercept) * plane.factor
+            plane.target[...] = plane.padding.applied(stored, values)
+    with file.open() as stream:
+        # BinaryIO declares no readinto, which every stream of ours has.
+        return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def _slice_digest(file_digest: str, frame: int | None) -> str:
+    if frame is None:
+        return file_digest
+    return hashlib.sha256(f"{file_digest}:{frame}".encode()).hexdigest()

@@ -1,34 +1,35 @@
-"""One classic CT, MR or PET image: the header entries that reading needs, checked and typed."""
+"""One CT, MR or PET image: the header entries that reading needs, checked and typed."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
 
 from amir.errors import InputError
+from amir.imaging.dicom_choice import plain_text, tag_name
+from amir.imaging.dicom_files import DicomFile
+from amir.imaging.dicom_kinds import MODALITY_OF_CODE, is_enhanced, may_be_scan
 from amir.modality import Modality
-
-MODALITY_OF_CODE = {"CT": Modality.CT, "MR": Modality.MRI, "PT": Modality.PET}
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """A parsed file. position: LPS millimetres. spacing_mm: between rows, between columns.
+    """An image of a file. position: LPS millimetres. spacing_mm: between rows, between columns.
 
+    header: of a classic image, without pixels; a frame of a multi-frame file has one made from its
+    functional groups. frame: its place in such a file from 1 on, None in a classic one.
     orientation: [2, 3] in LPS, the direction in which columns are counted, then that of rows.
     rescale: (slope, intercept), None where the file has none.
     """
 
     name: str
-    digest: str
-    dataset: Dataset
+    file: DicomFile
+    frame: int | None
+    header: Dataset
     modality: Modality
     series_uid: str
     rows: int
@@ -39,22 +40,24 @@ class Slice:
     rescale: tuple[float, float] | None
 
     @classmethod
-    def parse(cls, dataset: Dataset, name: str, digest: str) -> Slice:
-        """Refuse by tag what is no classic grey image of CT, MR or PET with a known place."""
-        modality = _modality(dataset, name)
-        _check_kind(dataset, name)
+    def parse(cls, header: Dataset, file: DicomFile, frame: int | None = None) -> Slice:
+        """Refuse by tag what is no grey image of CT, MR or PET with a known place."""
+        name = file.name if frame is None else f"{file.name} frame {frame}"
+        modality = _modality(header, name)
+        _check_kind(header, modality, name)
         return cls(
             name=name,
-            digest=digest,
-            dataset=dataset,
+            file=file,
+            frame=frame,
+            header=header,
             modality=modality,
-            series_uid=str(required(dataset, "SeriesInstanceUID", name)),
-            rows=int(required(dataset, "Rows", name)),
-            columns=int(required(dataset, "Columns", name)),
-            position=_numbers(dataset, "ImagePositionPatient", 3, name),
-            orientation=_orientation(dataset, name),
-            spacing_mm=_spacing(dataset, name),
-            rescale=_rescale(dataset, name),
+            series_uid=str(required(header, "SeriesInstanceUID", name)),
+            rows=int(required(header, "Rows", name)),
+            columns=int(required(header, "Columns", name)),
+            position=_numbers(header, "ImagePositionPatient", 3, name),
+            orientation=_orientation(header, name),
+            spacing_mm=_spacing(header, name),
+            rescale=_rescale(header, name),
         )
 
     @property
@@ -67,21 +70,10 @@ class Slice:
     def thickness_mm(self) -> float:
         """The distance to a neighbour that is not there: of a series of one slice."""
         for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-            value = abs(float(self.dataset.get(keyword) or 0))
+            value = abs(float(self.header.get(keyword) or 0))
             if value > 0 and np.isfinite(value):
                 return value
         raise missing_tag("SliceThickness", self.name)
-
-
-def series_label(series_uid: str) -> str:
-    """What messages call a series: a UID can be traced to a patient, its hash cannot."""
-    return hashlib.sha256(series_uid.encode()).hexdigest()[:12]
-
-
-def tag_name(keyword: str) -> str:
-    """For example "RescaleSlope (0028,1053)"."""
-    tag = tag_for_keyword(keyword)
-    return f"{keyword} {Tag(tag)}" if tag is not None else keyword
 
 
 def missing_tag(keyword: str, name: str) -> InputError:
@@ -100,41 +92,46 @@ def required(dataset: Dataset, keyword: str, name: str) -> Any:
 def _modality(dataset: Dataset, name: str) -> Modality:
     code = str(required(dataset, "Modality", name))
     if code not in MODALITY_OF_CODE:
-        known = code if code.isalnum() and len(code) <= 16 else "unknown"
-        message = f"{name} has {tag_name('Modality')} {known}; only CT, MR and PT are read"
+        message = (
+            f"{name} has {tag_name('Modality')} {plain_text(code)}; only CT, MR and PT are read"
+        )
         raise InputError("wrong_modality", message)
     return MODALITY_OF_CODE[code]
 
 
-def _check_kind(dataset: Dataset, name: str) -> None:
-    for problem in (_pixel_problem(dataset), _frame_problem(dataset), _colour_problem(dataset)):
-        if problem:
-            raise InputError("unsupported", f"{name}: {problem}")
+def _check_kind(dataset: Dataset, modality: Modality, name: str) -> None:
+    problem = (
+        _class_problem(dataset) or _pixel_problem(dataset) or _colour_problem(dataset, modality)
+    )
+    if problem:
+        raise InputError("unsupported", f"{name}: {problem}")
+
+
+def _class_problem(dataset: Dataset) -> str | None:
+    if not may_be_scan(dataset):
+        return f"{tag_name('SOPClassUID')} is none of CT, MR and PET; give the scan itself"
+    if int(dataset.get("NumberOfFrames") or 1) > 1 and not is_enhanced(dataset):
+        return f"{tag_name('NumberOfFrames')}: several frames in a classic image; export it again"
+    return None
 
 
 def _pixel_problem(dataset: Dataset) -> str | None:
-    if "PixelData" not in dataset:
-        return f"{tag_name('PixelData')} is absent; give the images themselves"
-    if dataset.get("BitsAllocated") not in (8, 16):
+    allocated, stored = dataset.get("BitsAllocated"), dataset.get("BitsStored")
+    if allocated not in (8, 16):
         return f"{tag_name('BitsAllocated')} is not 8 or 16; export it with 16 bits"
-    if dataset.get("HighBit", dataset.BitsStored - 1) != dataset.BitsStored - 1:
+    if not isinstance(stored, int) or not 1 <= stored <= allocated:
+        return f"{tag_name('BitsStored')} is not within BitsAllocated; export it again"
+    if dataset.get("HighBit", stored - 1) != stored - 1:
         return f"{tag_name('HighBit')} is not BitsStored - 1; export it again"
     return None
 
 
-def _frame_problem(dataset: Dataset) -> str | None:
-    if int(dataset.get("NumberOfFrames") or 1) > 1 or "SharedFunctionalGroupsSequence" in dataset:
-        return f"{tag_name('NumberOfFrames')}: enhanced multi-frame; convert it to classic slices"
-    return None
-
-
-def _colour_problem(dataset: Dataset) -> str | None:
+def _colour_problem(dataset: Dataset, modality: Modality) -> str | None:
     photometric = str(dataset.get("PhotometricInterpretation"))
     if dataset.get("SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         return f"{tag_name('PhotometricInterpretation')} is not grey; give the original images"
-    if photometric == "MONOCHROME1":
-        # By the standard polarity is a matter of display, yet exports of inverted values have the
-        # same tags: nothing tells air at -1000 HU from air turned into bone.
+    if photometric == "MONOCHROME1" and modality is Modality.PET:
+        # PS3.3 C.8.9.4 allows PET only MONOCHROME2.
         return f"{tag_name('PhotometricInterpretation')} is MONOCHROME1; convert it to MONOCHROME2"
     return None
 

@@ -16,7 +16,8 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, DT, TM
 
 from amir.errors import InputError
-from amir.imaging.dicom_slice import Slice, missing_tag, required, tag_name
+from amir.imaging.dicom_choice import plain_text, tag_name
+from amir.imaging.dicom_slice import Slice, missing_tag, required
 
 _DAY = timedelta(days=1)
 
@@ -24,12 +25,14 @@ _DAY = timedelta(days=1)
 def suv_factors(slices: Sequence[Slice]) -> tuple[float, ...]:
     """Per slice, SUV body weight per unit of the rescaled values; 1 where they are SUV already."""
     first = slices[0]
-    units = str(required(first.dataset, "Units", first.name))
+    units = str(required(first.header, "Units", first.name))
     if units == "GML":
         _check_body_weight(first)
         return (1.0,) * len(slices)
     if units != "BQML":
-        message = f"{first.name}: {tag_name('Units')} is {units[:16]}; only BQML and GML give SUV"
+        message = (
+            f"{first.name}: {tag_name('Units')} is {plain_text(units)}; only BQML and GML give SUV"
+        )
         raise InputError("unsupported", message)
     earliest = min(_acquired(item) for item in slices)
     return tuple(_factor(item, earliest) for item in slices)
@@ -37,24 +40,28 @@ def suv_factors(slices: Sequence[Slice]) -> tuple[float, ...]:
 
 def check_is_activity(item: Slice) -> None:
     """Refuse to call values Bq/ml that the file says are something else; it may say nothing."""
-    units = str(item.dataset.get("Units") or "BQML")
+    units = str(item.header.get("Units") or "BQML")
     if units != "BQML":
-        message = f"{item.name}: {tag_name('Units')} is {units[:16]}, not BQML; do not say Bq/ml"
+        message = (
+            f"{item.name}: {tag_name('Units')} is {plain_text(units)}, not BQML; do not say Bq/ml"
+        )
         raise InputError("unsupported", message)
 
 
 def _check_body_weight(item: Slice) -> None:
-    kind = item.dataset.get("SUVType") or "BW"
+    kind = item.header.get("SUVType") or "BW"
     if kind != "BW":
-        message = f"{item.name}: {tag_name('SUVType')} is {kind[:16]}; only body weight is read"
+        message = (
+            f"{item.name}: {tag_name('SUVType')} is {plain_text(kind)}; only body weight is read"
+        )
         raise InputError("unsupported", message)
 
 
 def _factor(item: Slice, earliest: datetime) -> float:
     dose = _dose_item(item)
     activity = _positive(dose, "RadionuclideTotalDose", item.name)
-    weight_g = 1000.0 * _positive(item.dataset, "PatientWeight", item.name)
-    correction = str(required(item.dataset, "DecayCorrection", item.name))
+    weight_g = 1000.0 * _positive(item.header, "PatientWeight", item.name)
+    correction = str(required(item.header, "DecayCorrection", item.name))
     if correction == "ADMIN":
         return weight_g / activity
     half_life = _positive(dose, "RadionuclideHalfLife", item.name)
@@ -63,7 +70,7 @@ def _factor(item: Slice, earliest: datetime) -> float:
 
 
 def _dose_item(item: Slice) -> Dataset:
-    sequence = required(item.dataset, "RadiopharmaceuticalInformationSequence", item.name)
+    sequence = required(item.header, "RadiopharmaceuticalInformationSequence", item.name)
     if len(sequence) != 1:
         raise missing_tag("RadiopharmaceuticalInformationSequence", item.name)
     dose: Dataset = sequence[0]
@@ -82,7 +89,7 @@ def _decay_reference(item: Slice, correction: str, earliest: datetime) -> dateti
         return _acquired(item)
     if correction != "START":
         message = (
-            f"{item.name}: {tag_name('DecayCorrection')} is {correction[:16]}; "
+            f"{item.name}: {tag_name('DecayCorrection')} is {plain_text(correction)}; "
             "only START, ADMIN and NONE are read"
         )
         raise InputError("unsupported", message)
@@ -96,8 +103,8 @@ def _acquired(item: Slice) -> datetime:
 
 
 def _moment(item: Slice, date_keyword: str, time_keyword: str) -> datetime:
-    day = DA(str(required(item.dataset, date_keyword, item.name)))
-    return _at(day, required(item.dataset, time_keyword, item.name))
+    day = DA(str(required(item.header, date_keyword, item.name)))
+    return _at(day, required(item.header, time_keyword, item.name))
 
 
 def _at(day: Any, time: Any) -> datetime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from pydicom.uid import UID
 from amir.durable import new_folder
 from amir.errors import InputError
 from amir.imaging.derivation import Derivation
+from amir.imaging.dicom_kinds import CLASSIC_OF_ENHANCED
+from amir.imaging.dicom_parse import nothing_quoted
 from amir.imaging.dicom_store import (
     StoredSlice,
     drop_what_describes_other_pixels,
@@ -47,11 +48,11 @@ def write_derived_series(scan: Scan, folder: Path, derivation: Derivation) -> in
         raise InputError("unsupported", message)
     now = datetime.now()
     saturated = 0
-    with new_folder(folder) as beside, warnings.catch_warnings():
-        # The source's flaws, such as overlong numbers, are kept; warnings would quote the header.
-        warnings.simplefilter("ignore")
+    with new_folder(folder) as beside, nothing_quoted():
+        # The source's flaws, such as overlong numbers, are kept.
         for index, source in enumerate(scan.source.slices):
-            dataset = derived_header(source, scan.modality, derivation, now)
+            frame = scan.source.frames[index]
+            dataset = derived_header(source, frame, scan.modality, derivation, now)
             stored = _store(scan, scan.source, index, dataset)
             set_pixels(dataset, stored)
             save_slice(dataset, beside / f"{index + 1:04d}.dcm")
@@ -60,15 +61,22 @@ def write_derived_series(scan: Scan, folder: Path, derivation: Derivation) -> in
 
 
 def derived_header(
-    source: Dataset, modality: Modality, derivation: Derivation, now: datetime
+    source: Dataset,
+    frame: int | None,
+    modality: Modality,
+    derivation: Derivation,
+    now: datetime,
 ) -> Dataset:
-    """The header of a derived slice; the source is left as it is."""
+    """The header of a derived slice; the source is left as it is.
+
+    frame: which of a multi-frame file the slice was; its derived slice is a classic image.
+    """
     # A shallow copy shares its elements with the source, and assigning alters them in place.
     dataset = copy.deepcopy(source)
     drop_what_describes_other_pixels(dataset)
-    _identify(dataset, source, derivation)
+    _identify(dataset, source, frame, derivation)
     _describe(dataset, source, modality, derivation)
-    _reference(dataset, source)
+    _reference(dataset, source, frame)
     _credit(dataset, derivation, now)
     # Never SeriesTime or AcquisitionTime: they are what PET is decay corrected to.
     dataset.InstanceCreationDate = dataset.ContentDate = now.strftime("%Y%m%d")
@@ -76,10 +84,12 @@ def derived_header(
     return dataset
 
 
-def _identify(dataset: Dataset, source: Dataset, derivation: Derivation) -> None:
+def _identify(dataset: Dataset, source: Dataset, frame: int | None, derivation: Derivation) -> None:
+    dataset.SOPClassUID = CLASSIC_OF_ENHANCED.get(source.SOPClassUID, source.SOPClassUID)
     series = derivation.digest_with(str(source.SeriesInstanceUID))
     dataset.SeriesInstanceUID = UID(uid_from_digest(series))
-    instance = derivation.digest_with(str(source.SOPInstanceUID))
+    image = source.SOPInstanceUID if frame is None else f"{source.SOPInstanceUID}:{frame}"
+    instance = derivation.digest_with(str(image))
     dataset.SOPInstanceUID = UID(uid_from_digest(instance))
     dataset.SeriesNumber = 9000 + int.from_bytes(series[16:20], "big") % 1000
 
@@ -107,11 +117,13 @@ def _image_type(source: Dataset, modality: Modality) -> list[str]:
     return ["DERIVED", "SECONDARY", values[2] if len(values) > 2 and values[2] else usual]
 
 
-def _reference(dataset: Dataset, source: Dataset) -> None:
+def _reference(dataset: Dataset, source: Dataset, frame: int | None) -> None:
     purpose = codes.DCM.SourceImageForImageProcessingOperation
     item = Dataset()
     item.ReferencedSOPClassUID = source.SOPClassUID
     item.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    if frame is not None:
+        item.ReferencedFrameNumber = frame
     item.SpatialLocationsPreserved = "YES"
     item.PurposeOfReferenceCodeSequence = Sequence([_coded(purpose)])
     dataset.SourceImageSequence = Sequence([item])
@@ -139,7 +151,6 @@ def _credit(dataset: Dataset, derivation: Derivation, now: datetime) -> None:
 
 def _store(scan: Scan, origin: DicomSource, index: int, dataset: Dataset) -> StoredSlice:
     rescaled = scan.voxels[:, :, index].T.astype(np.float64) / origin.unit_factors[index]
-    dataset.PhotometricInterpretation = "MONOCHROME2"
     if scan.modality is Modality.PET:
         return _store_pet(rescaled, dataset, is_signed=bool(scan.voxels.min() < 0))
     if scan.modality is Modality.MRI:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amir.errors import InputError
+from amir.imaging.choice import split_choice
 from amir.imaging.derivation import Derivation
 from amir.imaging.scan import DicomSource, Scan
 from amir.modality import Modality
@@ -25,14 +26,18 @@ def read_scan(
     modality: Modality | None = None,
     unit: str | None = None,
 ) -> Scan:
-    """The scan in a DICOM folder, a list of DICOM files, a DICOM file or a NIfTI volume.
+    """The scan in a DICOM folder, zip, DICOMDIR, list of files or file, or in a NIfTI volume.
 
-    modality: checked against DICOM; NIfTI does not say it, so it must be given or be the name's
-    BIDS suffix. unit: of a NIfTI volume, by default HU, SUV or a.u.; "Bq/ml" reads PET DICOM
-    without SUV conversion.
+    path: where it holds several series, or several volumes of one, `PATH#LABEL`, `PATH#echo=80` or
+    both (`PATH#LABEL,echo=80`) choose one; a refusal lists what there is. modality: checked against
+    DICOM; NIfTI does not say it, so it must be given or be the name's BIDS suffix. unit: of a NIfTI
+    volume, by default HU, SUV or a.u.; "Bq/ml" reads PET DICOM without SUV conversion.
     Raises InputError, which is a ValueError, with a code and no patient data in its message.
     """
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(item) for item in path]
+    choice = None
+    if len(paths) == 1:
+        paths[0], choice = split_choice(paths[0])
     for item in paths:
         if not item.exists():
             raise InputError("missing_file", f"{item.name} does not exist; check the path")
@@ -42,7 +47,8 @@ def read_scan(
         return read_nifti(paths[0], modality=modality or modality_of_name(paths[0].name), unit=unit)
     from amir.imaging.dicom_read import read_series
 
-    return read_series(paths[0] if len(paths) == 1 else paths, modality=modality, unit=unit)
+    source = paths[0] if len(paths) == 1 else paths
+    return read_series(source, choice=choice, modality=modality, unit=unit)
 
 
 def write_scan(scan: Scan, path: Path | str, derivation: Derivation | None = None) -> int:

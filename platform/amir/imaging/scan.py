@@ -27,13 +27,15 @@ MAX_VOXELS = 2**29
 class DicomSource:
     """The series a scan was read from.
 
-    slices: one header per slice, without pixel data, in the order of the third voxel axis.
+    slices: one classic header per slice, without pixel data, in the order of the third voxel axis.
     unit_factors: per slice, voxel = rescaled stored value * factor (SUV per Bq/ml; 1 otherwise).
+    frames: per slice, its place in a multi-frame file from 1 on; None in a file of its own.
     """
 
     slices: tuple[Dataset, ...]
     unit_factors: tuple[float, ...]
     file_digests: tuple[str, ...]
+    frames: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, eq=False)

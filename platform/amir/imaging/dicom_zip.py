@@ -1,0 +1,120 @@
+"""The members of a zip archive as files that are read in place: nothing is ever unpacked to disk.
+
+All limits are checked against what the archive declares before anything is inflated, and no member
+yields more than it declares.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from amir.errors import InputError
+
+MAX_MEMBERS = 20_000
+MAX_BYTES = 2**32
+# Scans deflate to a half or a third; a bomb to a thousandth. Small archives may be as dense as
+# they like: a drawn phantom of a few slices is.
+_MAX_RATIO = 100
+_DENSE_BYTES = 2**26
+_MAX_DIRECTORY_BYTES = 2**23
+
+_END = b"PK\x05\x06"
+_LARGE_END = b"PK\x06\x07"
+_END_SEARCHED = 2**16 + 64
+
+
+def is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in (b"PK\x03\x04", _END)
+
+
+@contextmanager
+def opened_zip(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+    """The archive and its files, without folders, hidden files and what macOS adds."""
+    _check_directory(path)
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        message = (
+            f"{path.name} is not a readable zip archive ({type(error).__name__}); zip it again"
+        )
+        raise InputError("unreadable", message) from None
+    with archive:
+        members = archive.infolist()
+        _check_totals(path.name, members)
+        _check_members(path.name, members)
+        yield archive, [member for member in members if _is_shown(member)]
+
+
+def _check_directory(path: Path) -> None:
+    """Python reads the whole list of members at once, so its size is looked at first."""
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - _END_SEARCHED))
+        tail = file.read()
+    if _LARGE_END in tail:
+        raise _too_large(path.name, "is a zip64 archive")
+    start = tail.find(_END)
+    while start >= 0:
+        record = tail[start : start + 22]
+        if len(record) == 22 and struct.unpack("<I", record[12:16])[0] > _MAX_DIRECTORY_BYTES:
+            raise _too_large(path.name, "lists too many members")
+        start = tail.find(_END, start + 1)
+
+
+def _check_totals(name: str, members: Sequence[zipfile.ZipInfo]) -> None:
+    if len(members) > MAX_MEMBERS:
+        raise _too_large(name, f"has {len(members)} members")
+    total = sum(member.file_size for member in members)
+    packed = sum(member.compress_size for member in members)
+    if total > MAX_BYTES:
+        raise _too_large(name, f"unpacks to {total} bytes")
+    if total > _DENSE_BYTES and total > _MAX_RATIO * packed:
+        raise _too_large(name, f"unpacks {packed} bytes to {total}")
+
+
+def _check_members(name: str, members: Sequence[zipfile.ZipInfo]) -> None:
+    seen: set[str] = set()
+    for number, member in enumerate(members, start=1):
+        fault = _member_fault(member)
+        if fault is None and member.filename in seen:
+            fault = "has the name of another"
+        if fault is not None:
+            # Its name can be a patient's, or an attack.
+            message = f"{name}: member {number} {fault}; zip the series again"
+            raise InputError("unsupported", message)
+        seen.add(member.filename)
+
+
+def _member_fault(member: zipfile.ZipInfo) -> str | None:
+    path = PurePosixPath(member.filename)
+    if path.is_absolute() or ".." in path.parts or PureWindowsPath(member.filename).drive:
+        return "leads out of the archive"
+    if "\\" in member.filename or "\0" in member.orig_filename:
+        return "has a name with a backslash or a zero"
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "is a link"
+    if member.flag_bits & 1:
+        return "is encrypted"
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "is neither stored nor deflated"
+    return None
+
+
+def _is_shown(member: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(member.filename)
+    return not (member.is_dir() or path.name.startswith(".") or path.parts[0] == "__MACOSX")
+
+
+def _too_large(name: str, finding: str) -> InputError:
+    message = (
+        f"{name} {finding}; the limits are {MAX_MEMBERS} members, {MAX_BYTES} bytes and "
+        f"{_MAX_RATIO}:1; zip one series"
+    )
+    return InputError("too_large", message)
