@@ -380,7 +380,7 @@ class RestoreSettings(Section):
     model: str
     """Model reference: a checkpoint folder, RUN, RUN@STEP or models:/amir@champion."""
     input: Path
-    """NIfTI file, DICOM file or folder of a DICOM series."""
+    """NIfTI, or a DICOM series: folder, zip, DICOMDIR or file; PATH#LABEL chooses among several."""
     out: Path
     """NIfTI file (.nii, .nii.gz) or folder for a DICOM series; refused if it exists."""
     modality: Modality | None = None

@@ -20,6 +20,7 @@ from urllib.request import url2pathname
 
 from amir import durable
 from amir.errors import InputError
+from amir.imaging import split_choice
 from amir.modality import Modality
 
 Split = Literal["train", "validation", "test"]
@@ -120,7 +121,7 @@ def _row(path: Path, line: int, cells: Mapping[str | None, Any]) -> CohortRow:
 
 def _existing(cohort: Path, line: int, name: str) -> Path:
     path = (cohort.parent / _without_scheme(cohort, line, name)).absolute()
-    if not path.exists() and not slice_files(path):
+    if not split_choice(path)[0].exists() and not slice_files(path):
         raise InputError(
             "missing_file",
             f"{cohort.name} line {line}: there is no {name}; paths are relative to the cohort file",

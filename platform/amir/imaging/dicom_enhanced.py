@@ -8,6 +8,7 @@ groups of their own, which are taken whole.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from copy import deepcopy
@@ -32,7 +33,8 @@ _TAKEN = {
     "FrameVOILUTSequence": "WindowCenter WindowWidth WindowCenterWidthExplanation",
     "FrameContentSequence": "StackID FrameAcquisitionNumber>AcquisitionNumber "
     "TemporalPositionIndex>TemporalPositionIdentifier "
-    "FrameAcquisitionDateTime>AcquisitionDateTime",
+    "FrameAcquisitionDateTime>AcquisitionDate FrameAcquisitionDateTime>AcquisitionTime "
+    "FrameAcquisitionDuration>ActualFrameDuration",
     "CTImageFrameTypeSequence": "FrameType>ImageType",
     "CTXRayDetailsSequence": "KVP FilterType",
     "CTExposureSequence": "ExposureTimeInms>ExposureTime XRayTubeCurrentInmA>XRayTubeCurrent "
@@ -101,6 +103,7 @@ def classic_headers(header: Dataset, name: str) -> list[Dataset]:
     common = _without_file_level(header)
     for element in _classic_elements(shared[0]):
         common.add(element)
+    _complete(common, frames)
     return [_frame_header(common, item, number) for number, item in enumerate(groups, start=1)]
 
 
@@ -110,6 +113,43 @@ def _without_file_level(header: Dataset) -> Dataset:
         if keyword in common:
             delattr(common, keyword)
     return common
+
+
+def _complete(common: Dataset, frames: int) -> None:
+    """What a classic image must state or leave empty (PS3.3 C.8.2.1, C.8.3.1) and enhanced ones say
+    otherwise or not at all.
+    """
+    required: dict[str, Any] = {
+        "InstanceNumber": None,
+        "AcquisitionNumber": None,
+        "PositionReferenceIndicator": "",
+        "Laterality": "",
+    }
+    if common.get("Modality") == "CT":
+        required |= {"KVP": None}
+    if common.get("Modality") == "PT":
+        required |= {"NumberOfSlices": frames, "ActualFrameDuration": None}
+    if common.get("Modality") == "MR":
+        required |= {
+            "ScanningSequence": _scanning_sequence(common),
+            "SequenceVariant": "NONE",
+            "ScanOptions": "",
+            "MRAcquisitionType": "",
+            "RepetitionTime": None,
+            "EchoTime": None,
+            "EchoTrainLength": None,
+        }
+    for keyword, value in required.items():
+        if keyword not in common:
+            common.add(_element(keyword, value))
+
+
+def _scanning_sequence(common: Dataset) -> list[str]:
+    echoes = {"SPIN": ["SE"], "GRADIENT": ["GR"], "BOTH": ["SE", "GR"]}
+    found = list(echoes.get(str(common.get("EchoPulseSequence")), []))
+    found += ["IR"] if common.get("InversionRecovery") == "YES" else []
+    found += ["EP"] if common.get("EchoPlanarPulseSequence") == "YES" else []
+    return found or ["RM"]
 
 
 def _frame_header(common: Dataset, groups: Dataset, number: int) -> Dataset:
@@ -144,8 +184,14 @@ def _element(keyword: str, value: Any) -> DataElement:
     tag = tag_for_keyword(keyword)
     assert tag is not None
     kind = dictionary_VR(tag)
+    if value is None:
+        return DataElement(tag, kind, value)
     if kind == "IS":
         value = round(float(value))
+    elif kind == "DA":
+        value = str(value)[:8]
+    elif kind == "TM":
+        value = re.split("[+-]", str(value)[8:])[0]
     elif kind == "DS" and isinstance(value, float):
         value = DSfloat(value, auto_format=True)
     return DataElement(tag, kind, value)

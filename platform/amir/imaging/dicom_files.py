@@ -12,7 +12,7 @@ from zipfile import ZipFile, ZipInfo
 from amir.errors import InputError
 from amir.imaging.choice import Choice
 from amir.imaging.dicom_directory import files_of_directory, is_directory
-from amir.imaging.dicom_parse import read_whole
+from amir.imaging.dicom_parse import read_whole, refused_when_garbled
 from amir.imaging.dicom_zip import is_zip, opened_zip
 from amir.imaging.scan import MAX_VOXELS
 
@@ -100,7 +100,7 @@ def _looks_like_dicom(file: DicomFile) -> bool:
         return False
     if Path(file.name).suffix.lower() in _DICOM_SUFFIXES:
         return True
-    with file.open() as stream:
+    with refused_when_garbled(file.name), file.open() as stream:
         return stream.read(132)[128:] == b"DICM"
 
 

@@ -167,7 +167,7 @@ def _decode_file(planes: Sequence[_Plane]) -> str:
             slope, intercept = plane.rescale
             values = (stored.astype(np.float64) * slope + intercept) * plane.factor
             plane.target[...] = plane.padding.applied(stored, values)
-    with file.open() as stream:
+    with refused_when_garbled(file.name), file.open() as stream:
         # BinaryIO declares no readinto, which every stream of ours has.
         return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
 

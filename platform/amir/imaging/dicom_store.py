@@ -25,6 +25,8 @@ _DROPPED = (
     "ExtendedOffsetTableLengths",
     "DigitalSignaturesSequence",
     "MACParametersSequence",
+    # Of a frame that came from a multi-frame file.
+    "StackID",
 )
 
 

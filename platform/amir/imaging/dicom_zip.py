@@ -40,7 +40,7 @@ def opened_zip(path: Path) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipIn
     _check_directory(path)
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # of many kinds where the list of members is damaged
         message = (
             f"{path.name} is not a readable zip archive ({type(error).__name__}); zip it again"
         )
@@ -109,7 +109,7 @@ def _member_fault(member: zipfile.ZipInfo) -> str | None:
 
 def _is_shown(member: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(member.filename)
-    return not (member.is_dir() or path.name.startswith(".") or path.parts[0] == "__MACOSX")
+    return not (member.is_dir() or path.name.startswith(".") or path.parts[:1] == ("__MACOSX",))
 
 
 def _too_large(name: str, finding: str) -> InputError:

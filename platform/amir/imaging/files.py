@@ -63,15 +63,23 @@ def write_scan(scan: Scan, path: Path | str, derivation: Derivation | None = Non
 
         write_nifti(scan, path, restored=derivation is not None)
         return 0
-    if not isinstance(scan.source, DicomSource) or derivation is None:
-        message = (
-            f"{path.name}: a derived DICOM series needs a scan read from DICOM and a derivation; "
-            "end the path with .nii.gz or use write_new_series"
-        )
+    check_can_write(scan, path)
+    if derivation is None:
+        message = f"{path.name}: a derived DICOM series needs a derivation; end it with .nii.gz"
         raise InputError("unsupported", message)
     from amir.imaging.dicom_write import write_derived_series
 
     return write_derived_series(scan, path, derivation)
+
+
+def check_can_write(scan: Scan, path: Path) -> None:
+    """Refuse at once what `write_scan` would refuse once a restoration is made."""
+    if not is_nifti(path) and not isinstance(scan.source, DicomSource):
+        message = (
+            f"{path.name}: a derived DICOM series needs a scan read from DICOM; end the path with "
+            ".nii.gz or use write_new_series"
+        )
+        raise InputError("unsupported", message)
 
 
 def write_new_series(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from amir.config import RestoreSettings
 from amir.errors import InputError
-from amir.imaging import Derivation, read_scan, write_scan
+from amir.imaging import Derivation, check_can_write, read_scan, write_scan
 from amir.inference.restorer import Restoration, Restorer
 from amir.modality import Modality
 
@@ -21,6 +21,7 @@ def restore_file(settings: RestoreSettings) -> Restoration:
         settings.model, storage=settings.storage, tracking_uri=settings.tracking.uri
     )
     scan = read_scan(settings.input, modality=settings.modality)
+    check_can_write(scan, settings.out)
     restoration = restorer.restore(scan)
     saturated = write_scan(restoration.scan, settings.out, derivation(restoration))
     return replace(restoration, saturated=saturated)
