@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
@@ -21,30 +20,30 @@ from amir.modality import MODELLING_RANGES
 
 @dataclass(frozen=True)
 class Padding:
-    """lowest, highest: the stored values that are padding, None where nothing is. air: in HU, SUV
-    or the stored scale.
-    """
+    """lowest, highest: the stored values that are padding. air: in HU, SUV or the stored scale."""
 
-    lowest: int | None
-    highest: int | None
+    lowest: int
+    highest: int
     air: float
 
     @classmethod
-    def of(cls, item: Slice) -> Padding:
-        air = MODELLING_RANGES[item.modality].lower
+    def of(cls, item: Slice, rescale: tuple[float, float]) -> Padding | None:
+        """None where there is no padding, or none above the range's lower end."""
         value = _stored(item.header, "PixelPaddingValue")
         if value is None:
-            return cls(None, None, air)
+            return None
         limit = _stored(item.header, "PixelPaddingRangeLimit")
         limit = value if limit is None else limit
+        air = MODELLING_RANGES[item.modality].lower
+        slope, intercept = rescale
+        if max(value * slope, limit * slope) + intercept <= air:
+            return None
         return cls(min(value, limit), max(value, limit), air)
 
-    def applied(self, stored: NDArray[Any], values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The physical values [rows, columns], with padding at or below the range's lower end."""
-        if self.lowest is None or self.highest is None:
-            return values
+    def lower(self, values: NDArray[Any], stored: NDArray[Any]) -> None:
+        """Bring the padding among physical values [rows, columns] down to air, in place."""
         is_padding = (stored >= self.lowest) & (stored <= self.highest)
-        return np.where(is_padding & (values > self.air), self.air, values)
+        values[is_padding & (values > self.air)] = self.air
 
 
 def _stored(header: Dataset, keyword: str) -> int | None:

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amir.errors import InputError
 from amir.imaging.choice import Choice
@@ -38,7 +40,7 @@ class _Plane:
     target: Voxels
     rescale: tuple[float, float]
     factor: float
-    padding: Padding
+    padding: Padding | None
 
 
 def read_series(
@@ -136,7 +138,7 @@ def _decode(
     """
     volume = np.empty((len(slices), slices[0].rows, slices[0].columns), dtype=np.float32)
     with refused_when_garbled("the series"):
-        paddings = [Padding.of(item) for item in slices]
+        paddings = [Padding.of(item, to) for item, to in zip(slices, rescales, strict=True)]
     steps = zip(slices, volume, rescales, factors, paddings, strict=True)
     by_file = _by_file([_Plane(*step) for step in steps])
     with ThreadPoolExecutor(min(_MOST_DECODERS, os.cpu_count() or 1)) as decoders:
@@ -164,12 +166,25 @@ def _decode_file(planes: Sequence[_Plane]) -> str:
         indices = [(plane.item.frame or 1) - 1 for plane in planes]
         frames = decode_frames(content, indices, file.name)
         for plane, stored in zip(planes, frames, strict=True):
-            slope, intercept = plane.rescale
-            values = (stored.astype(np.float64) * slope + intercept) * plane.factor
-            plane.target[...] = plane.padding.applied(stored, values)
+            _fill(plane, stored)
     with refused_when_garbled(file.name), file.open() as stream:
         # BinaryIO declares no readinto, which every stream of ours has.
         return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def _fill(plane: _Plane, stored: NDArray[Any]) -> None:
+    """Stored values to physical ones; in double precision unless that makes no difference."""
+    slope, intercept = plane.rescale
+    is_exact = slope == 1 and plane.factor == 1 and intercept.is_integer()
+    values: NDArray[np.floating[Any]] = stored.astype(np.float32 if is_exact else np.float64)
+    if slope != 1:
+        values *= slope
+    values += intercept
+    if plane.factor != 1:
+        values *= plane.factor
+    if plane.padding is not None:
+        plane.padding.lower(values, stored)
+    plane.target[...] = values
 
 
 def _slice_digest(file_digest: str, frame: int | None) -> str:
