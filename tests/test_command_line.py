@@ -145,8 +145,10 @@ def test_an_unknown_setting_is_answered_with_the_known_ones() -> None:
 
 
 def test_what_is_needed_is_asked_for() -> None:
-    with pytest.raises(InputError, match="cohort is needed: give --cohort; out is needed"):
+    with pytest.raises(InputError, match="out is needed: give --out"):
         settings_from([], PrepareSettings)
+    with pytest.raises(InputError, match="cohort is needed: give --cohort"):
+        settings_from(["--out", "d"], PrepareSettings)
 
 
 def test_flattened_settings_have_the_dotted_names_and_come_back(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_progress_with_nothing_left_to_do_names_no_pace(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("prepare_dataset.py", "cohort is needed: give --cohort; out is needed: give --out"),
+        ("prepare_dataset.py --out o", "cohort is needed: give --cohort"),
         ("prepare_dataset.py --cohort none.csv --out o", "[missing_file]: there is no cohort"),
         ("prepare_dataset.py --cohrt c.csv", "Did you mean --cohort?"),
         ("restore.py --model m --input i --out .", "[invalid_setting]: . exists"),

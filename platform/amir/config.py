@@ -120,8 +120,8 @@ class ImportSettings(Section):
 class PrepareSettings(Section):
     """jobs/prepare_dataset.py: scanner files to shards."""
 
-    cohort: Path
-    """CSV with patient_id, modality, target, degraded, split (see the README)."""
+    cohort: Path | None = None
+    """CSV with patient_id, modality, target, degraded, split; see docs/datasets.md."""
     out: Path
     """Dataset folder to write."""
     seed: int = 0
@@ -135,6 +135,16 @@ class PrepareSettings(Section):
     """Keep only this many slices from the middle of each MR scan (paper: 100 of IXI's volumes)."""
     cpus: Annotated[int, Field(ge=1)] | None = None
     """Scans prepared at a time; null uses every CPU of the cluster."""
+    verify: bool = False
+    """Make nothing: compare a finished dataset's files with their digests."""
+    preview: bool = False
+    """Write preview.html into the dataset folder: a page to look at what was made."""
+
+    @model_validator(mode="after")
+    def _cohort_unless_finished(self) -> PrepareSettings:
+        if self.cohort is None and not (self.verify or self.preview):
+            raise ValueError("cohort is needed: give --cohort")
+        return self
 
 
 class DataSettings(Section):

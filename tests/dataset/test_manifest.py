@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from amir.dataset.cohort import SPLITS
-from amir.dataset.manifest import check_shards, read_manifest
+from amir.dataset.manifest import check_shards, read_manifest, verify
 from amir.dataset.shard import Shard
 from amir.dataset.slices import middle_slice, read_shard, spread_slices
 from amir.dataset.summary import summary
@@ -50,7 +50,7 @@ def test_it_counts_patients_scans_and_slices(tiny_dataset: Path) -> None:
 def test_the_summary_names_every_task_split_and_digest(tiny_dataset: Path) -> None:
     manifest = read_manifest(tiny_dataset)
     told = summary(manifest)
-    assert "| CT | train | 2 | 2 | 8 | 0.0000% |" in told
+    assert "| CT | train | 2 | 2 | 8 | 0 | 0.0000% |" in told
     assert all(f"| {task} | {split} |" in told for task in Modality for split in SPLITS)
     assert manifest.dataset_digest[:12] in told
 
@@ -61,6 +61,7 @@ def test_the_summary_names_every_task_split_and_digest(tiny_dataset: Path) -> No
         (lambda m: m["shards"]["test"].append(m["shards"]["train"].pop()), "digests do not fit"),
         (lambda m: m["shards"]["test"].pop(), "digests do not fit"),
         (lambda m: m["settings"].update(seed=1), "digests do not fit"),
+        (lambda m: m["counts"]["test"]["CT"].update(patients=7), "counts do not fit what it lists"),
         (lambda m: m["shards"].pop("test"), "its splits are train, validation"),
         (lambda m: m["shards"]["test"][0].pop("rows"), "shards.test.0.rows: Field required"),
         (lambda m: m.pop("format"), "it does not say its format"),
@@ -94,6 +95,23 @@ def test_every_flipped_bit_and_cut_of_a_shard_is_found_by_its_digest(copy: Path)
         with pytest.raises(InputError, match=f"shard {shard.file} .patient {shard.patient_id}"):
             check_shards(copy, manifest)
         (copy / shard.file).write_bytes(sound)
+
+
+def test_verifying_names_every_fault_and_a_sound_dataset_has_none(copy: Path) -> None:
+    assert verify(copy) == []
+    manifest = read_manifest(copy)
+    damaged, missing = manifest.of("train")[0].file, manifest.of("test")[0].file
+    (copy / damaged).write_bytes((copy / damaged).read_bytes()[:-1])
+    (copy / missing).rename(copy / "train" / "99999.parquet")
+    told = verify(copy)
+    assert len(told) == 3
+    assert f"shard {damaged} (patient {manifest.of('train')[0].patient_id}) is damaged" in told[0]
+    assert f"shard {missing} is missing" in told[1]
+    assert "train/99999.parquet is not in the manifest" in told[2]
+    (copy / "manifest.json").write_text("{}")
+    assert "manifest" in " ".join(verify(copy))
+    with pytest.raises(InputError, match="is no dataset folder"):
+        verify(copy / "train")
 
 
 def test_a_missing_shard_is_named(copy: Path) -> None:

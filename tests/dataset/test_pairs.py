@@ -1,4 +1,4 @@
-"""A scan to its pairs of slices: paired or simulated, scaled, cut, without air."""
+"""A scan to its pair: given or simulated, on one grid, scaled."""
 
 from __future__ import annotations
 
@@ -12,32 +12,13 @@ import pytest
 
 from amir.config import IntensityScale, PrepareSettings
 from amir.dataset.cohort import CohortRow
-from amir.dataset.pairs import kept_slices, read_pair, slice_pairs, slice_seeds
-from amir.dataset.schema import unpack
+from amir.dataset.pairs import read_pair, slice_seeds
 from amir.errors import InputError
-from amir.imaging import Scan, write_scan
-from amir.modality import MODELLING_RANGES, Modality
+from amir.imaging import Scan
+from amir.modality import Modality
 from amir.phantoms import phantom_scan
 
 SETTINGS = PrepareSettings(cohort=Path("cohort.csv"), out=Path("out"))
-
-
-@pytest.fixture
-def row(tmp_path: Path) -> Callable[..., CohortRow]:
-    """A cohort row of scans written as NIfTI."""
-
-    def make(target: Scan, degraded: Scan | None = None) -> CohortRow:
-        write_scan(target, tmp_path / "target.nii.gz")
-        if degraded is not None:
-            write_scan(degraded, tmp_path / "degraded.nii.gz")
-        return CohortRow(
-            "p",
-            target.modality,
-            tmp_path / "target.nii.gz",
-            tmp_path / "degraded.nii.gz" if degraded else None,
-        )
-
-    return make
 
 
 @pytest.mark.parametrize("modality", Modality)
@@ -86,52 +67,6 @@ def test_patterns_that_find_other_names_are_no_pair(tmp_path: Path) -> None:
     row = CohortRow("p", Modality.CT, tmp_path / "HQ" / "s_*.bin", tmp_path / "LQ" / "s_*.bin")
     with pytest.raises(InputError, match=r"slice s_2.bin is there only once in the pair \(2 such"):
         read_pair(row, SETTINGS)
-
-
-@pytest.mark.parametrize("modality", Modality)
-def test_rows_are_cut_in_the_plane_of_training(
-    modality: Modality, row: Callable[..., CohortRow]
-) -> None:
-    listed = row(phantom_scan(modality, 0, size=40, slices=12))
-    rows = list(slice_pairs(read_pair(listed, SETTINGS), listed, SETTINGS))
-    plane, shape = ("coronal", (12, 40)) if modality is Modality.PET else ("axial", (40, 40))
-    for cells in rows:
-        assert (cells["plane"], cells["unit"]) == (plane, MODELLING_RANGES[modality].unit)
-        assert (cells["height"], cells["width"]) == shape
-        for name in ("target", "degraded"):
-            assert unpack(cells[name], cells[f"{name}_dtype"], *shape).shape == shape
-
-
-def test_slices_of_air_are_left_out() -> None:
-    for modality, tissue, air in (
-        (Modality.MRI, 300.0, 4.0),
-        (Modality.CT, 40.0, -1000.0),
-        (Modality.PET, 2.0, 0.01),
-    ):
-        stack = np.full((5, 20, 20), air, np.float32)
-        stack[1:4, 5:15, 5:15] = tissue
-        stack[4, 0, 0] = tissue  # one bright pixel is a speck
-        assert kept_slices(stack, modality, None) == [1, 2, 3]
-
-
-def test_central_slices_are_those_in_the_middle() -> None:
-    stack = np.ones((9, 4, 4), np.float32)
-    assert kept_slices(stack, Modality.MRI, 3) == [3, 4, 5]
-    assert kept_slices(stack, Modality.MRI, 100) == list(range(9))
-
-
-@pytest.mark.parametrize(
-    ("modality", "value"), [(Modality.CT, -1024.0), (Modality.PET, 0.0), (Modality.MRI, -5.0)]
-)
-def test_a_scan_of_nothing_but_air_is_refused_at_once(
-    modality: Modality, value: float, row: Callable[..., CohortRow]
-) -> None:
-    voxels = np.full((24, 24, 4), value, np.float32)
-    scan = Scan(voxels, np.diag([2.0, 2, 2, 1]), modality, MODELLING_RANGES[modality].unit)
-    listed = row(scan, scan)
-    with pytest.raises(InputError, match=r"scan [0-9a-f]{16} holds nothing but air") as caught:
-        slice_pairs(read_pair(listed, SETTINGS), listed, SETTINGS)
-    assert caught.value.code == "empty"
 
 
 def test_clipped_voxels_are_counted_on_the_networks_scale(row: Callable[..., CohortRow]) -> None:

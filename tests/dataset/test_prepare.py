@@ -16,11 +16,11 @@ import pydicom
 import pytest
 
 from amir.config import PrepareSettings
-from amir.dataset.manifest import Manifest, check_shards, read_manifest
+from amir.dataset.manifest import Manifest, check_shards, read_manifest, verify
 from amir.dataset.prepare import prepare, prepare_scan, ray_map
 from amir.dataset.shard import Shard
 from amir.errors import InputError
-from amir.imaging import write_new_series, write_scan
+from amir.imaging import Scan, read_scan, write_new_series, write_scan
 from amir.modality import Modality
 from amir.phantoms import phantom_scan
 
@@ -78,6 +78,24 @@ def spoil(cohort: Path, number: int) -> None:
         path.write_bytes(b"not DICOM at all")
 
 
+def killed_after(count: int) -> Callable[..., Iterator[Any]]:
+    """A map that is killed after so many scans."""
+
+    def run(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        for done, item in enumerate(items):
+            if function is prepare_scan and done == count:
+                raise KilledError
+            yield function(item)
+
+    return run
+
+
+def unfinished(folder: Path, name: str) -> Path:
+    """A file of the hidden folder in which an unfinished dataset lies."""
+    (found,) = folder.glob(f".dataset.preparing-*/{name}")
+    return found
+
+
 def test_the_dataset_holds_the_cohort(tiny_dataset: Path) -> None:
     manifest = read_manifest(tiny_dataset)
     check_shards(tiny_dataset, manifest)
@@ -130,21 +148,19 @@ def test_another_seed_gives_other_noise_and_another_digest(cohort: Path, tmp_pat
 
 
 def test_a_killed_job_goes_on_with_what_was_not_finished(cohort: Path, tmp_path: Path) -> None:
-    def killed_after_two(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-        for done, item in enumerate(items):
-            if done == 2:
-                raise KilledError
-            yield function(item)
-
     with pytest.raises(KilledError):
-        prepare(settings(cohort), each=killed_after_two)
+        prepare(settings(cohort), each=killed_after(2))
     assert visible(tmp_path) == {"scans", "cohort.csv"}
 
     redone, told = [], []
+
+    def noted(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        if function is prepare_scan:
+            redone.extend(items)
+        return map(function, items)
+
     manifest = prepare(
-        settings(cohort),
-        each=lambda function, items: map(function, redone.extend(items) or items),
-        report=lambda done, total: told.append((done, total)),
+        settings(cohort), each=noted, report=lambda done, total: told.append((done, total))
     )
     assert [task.number for task in redone] == [2, 3]
     assert told == [(2, 4), (3, 4), (4, 4)]
@@ -167,16 +183,63 @@ def test_a_kill_within_a_scan_leaves_no_half_shard(
     check_shards(tmp_path / "dataset", prepare(settings(cohort), each=map))
 
 
+def test_finished_shards_are_not_touched_again(cohort: Path, tmp_path: Path) -> None:
+    with pytest.raises(KilledError):
+        prepare(settings(cohort), each=killed_after(2))
+    before = unfinished(tmp_path, "train/00000.parquet").stat()
+    manifest = prepare(settings(cohort), each=map)
+    after = (tmp_path / "dataset" / manifest.of("train")[0].file).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize("what", ["scan", "shard"])
+def test_a_scan_or_shard_that_changed_after_the_kill_is_made_anew(
+    what: str, cohort: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(KilledError):
+        prepare(settings(cohort), each=killed_after(2))
+    if what == "scan":
+        shutil.rmtree(tmp_path / "scans" / "ct-0")
+        other = phantom_scan(Modality.CT, 17, size=32, slices=3)
+        write_new_series(other, tmp_path / "scans" / "ct-0", patient_id="x")
+    else:
+        shard = unfinished(tmp_path, "train/00000.parquet")
+        shard.write_bytes(shard.read_bytes()[:-1])
+    manifest = prepare(settings(cohort), each=map)
+    check_shards(tmp_path / "dataset", manifest)
+    assert manifest == prepare(settings(cohort, out=tmp_path / "undisturbed"), each=map)
+
+
+def test_another_code_does_not_go_on_with_what_this_one_left(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KilledError):
+        prepare(settings(cohort), each=killed_after(2))
+    monkeypatch.setenv("AMIR_CODE_VERSION", "another")
+    told: list[int] = []
+    prepare(settings(cohort), each=map, report=lambda done, total: told.append(done))
+    assert told[0] == 0
+
+
 def test_a_finished_dataset_is_checked_and_returned(cohort: Path) -> None:
-    def nothing(function: object, items: Sequence[Any]) -> Iterator[Any]:
-        raise AssertionError("nothing is left to do")
+    def reading(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        assert function is not prepare_scan
+        return map(function, items)
 
     made = prepare(settings(cohort), each=map)
-    assert prepare(settings(cohort, cpus=3), each=nothing) == made
+    assert prepare(settings(cohort, cpus=3), each=reading) == made
     shard = settings(cohort).out / made.of("test")[0].file
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(InputError, match="damaged"):
-        prepare(settings(cohort), each=nothing)
+        prepare(settings(cohort), each=reading)
+
+
+def test_a_scan_that_changed_under_a_finished_dataset_is_named(cohort: Path) -> None:
+    made = prepare(settings(cohort), each=map)
+    spoil(cohort, 1)
+    with pytest.raises(InputError, match="patient p1, ct-1: the files have changed since"):
+        prepare(settings(cohort), each=map)
+    assert read_manifest(settings(cohort).out) == made
 
 
 def test_a_dataset_made_otherwise_is_not_overwritten(cohort: Path) -> None:
@@ -215,11 +278,38 @@ def test_bad_scans_that_empty_a_split_stop_the_job(cohort: Path) -> None:
     assert "no CT patient is in the test split (without the 1 scans that cannot be used)" in told
 
 
-def test_one_scan_under_two_names_is_refused(cohort: Path, tmp_path: Path) -> None:
+def test_one_scan_in_two_splits_is_refused_even_where_bad_scans_are_skipped(
+    cohort: Path, tmp_path: Path
+) -> None:
     shutil.rmtree(tmp_path / "scans" / "ct-3")
     shutil.copytree(tmp_path / "scans" / "ct-0", tmp_path / "scans" / "ct-3")
-    told = refusal(settings(cohort), "invalid_cohort")
-    assert "patients p0 and p3 have a scan with the same content" in told
+    told = refusal(settings(cohort, bad_scans="skip"), "invalid_cohort")
+    assert "patients p0 and p3 have a scan with the same content: 3 slices of scan 0" in told
+
+
+def test_slices_of_a_training_scan_in_another_format_are_found_in_the_test_split(
+    cohort: Path, tmp_path: Path
+) -> None:
+    scan = read_scan(tmp_path / "scans" / "ct-0")
+    part = Scan(scan.voxels[..., 1:], scan.affine, Modality.CT, "HU")
+    write_scan(part, tmp_path / "scans" / "part.nii.gz")
+    rows = [*list(csv.reader(cohort.open()))[1:], ("p9", "CT", "scans/part.nii.gz", "test")]
+    told = refusal(settings(listed(cohort, rows)), "invalid_cohort")
+    assert "patients p0 and p9 have a scan with the same content: 2 slices of scan 0" in told
+
+
+def test_one_scan_twice_in_a_split_is_a_bad_scan(cohort: Path, tmp_path: Path) -> None:
+    write_scan(read_scan(tmp_path / "scans" / "ct-0"), tmp_path / "scans" / "again.nii")
+    rows = [*list(csv.reader(cohort.open()))[1:], ("p9", "CT", "scans/again.nii", "train")]
+    chosen = settings(listed(cohort, rows))
+    assert "patients p0 and p9 have a scan with the same content" in refusal(
+        chosen, "invalid_cohort"
+    )
+    manifest = prepare(settings(cohort, bad_scans="skip"), each=map)
+    assert [(r.number, r.patient_id, r.code) for r in manifest.refused] == [
+        (4, "p9", "invalid_cohort")
+    ]
+    assert verify(settings(cohort).out) == []
 
 
 @pytest.mark.parametrize(

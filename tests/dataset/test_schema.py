@@ -14,7 +14,9 @@ from amir.dataset.schema import pack, unpack
         ([-1024, 0, 3071], "int16"),
         ([-32768, 32767], "int16"),
         ([0.0, 0.5], "float32"),
-        ([0.0, 32768.0], "float32"),
+        ([0.0, 65535.0], "uint16"),
+        ([0.0, 65536.0], "float32"),
+        ([-1.0, 32768.0], "float32"),
         ([-32769.0, 1.0], "float32"),
         ([np.nan, 1.0], "float32"),
     ],
@@ -23,7 +25,7 @@ def test_pixels_come_back_exactly_in_the_smaller_type(values: list[float], dtype
     image = np.array([values], np.float32)
     data, stored = pack(image)
     assert stored == dtype
-    assert len(data) == image.size * (2 if dtype == "int16" else 4)
+    assert len(data) == image.size * (4 if dtype == "float32" else 2)
     np.testing.assert_array_equal(unpack(data, stored, *image.shape), image)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +24,50 @@ class Entry(BaseModel):
 
 
 class ShardEntry(Entry):
-    """One Parquet file: the slices of one scan."""
+    """One Parquet file: the slices of one scan.
+
+    air: slices that hold nothing else and were left out. source: sha256 over the scan's files.
+    """
 
     file: str
     patient_id: str
     scan_id: str
     modality: Modality
     rows: int
+    air: int
     sha256: str
     voxels: int
     clipped: int
     parameters: dict[str, Any]
+    source: str
+
+    @property
+    def number(self) -> int:
+        """The scan's place in the cohort, ordered by patient."""
+        return int(Path(self.file).stem)
 
 
 class Refusal(Entry):
-    """A scan that was left out, and why."""
+    """A scan that was left out, and why. number, source: as a shard has them."""
 
+    number: int
     patient_id: str
+    modality: Modality
     file: str
     code: str
     reason: str
+    source: str
+
+
+class Counts(Entry):
+    """How much a split holds of a modality. air: slices left out."""
+
+    patients: int
+    scans: int
+    slices: int
+    air: int
+    voxels: int
+    clipped: int
 
 
 class Manifest(Entry):
@@ -52,6 +76,7 @@ class Manifest(Entry):
     format: int = FORMAT
     settings: dict[str, Any]
     intensity: IntensityScale
+    counts: dict[Split, dict[Modality, Counts]]
     shards: dict[Split, list[ShardEntry]]
     refused: list[Refusal]
     ranges: dict[str, list[float]]
@@ -83,6 +108,7 @@ def make_manifest(
     return Manifest(
         settings=dict(settings),
         intensity=intensity,
+        counts=_counts(shards),
         shards={split: list(shards[split]) for split in SPLITS},
         refused=list(refused),
         ranges=dict(ranges),
@@ -133,6 +159,8 @@ def _verified(folder: Path, tree: dict[str, Any]) -> Manifest:
     shards = manifest.shards
     if stated != (_split_digest(shards), _dataset_digest(shards, manifest.settings)):
         raise _damaged(folder, "its digests do not fit what it lists")
+    if manifest.counts != _counts(shards):
+        raise _damaged(folder, "its counts do not fit what it lists")
     return manifest
 
 
@@ -146,17 +174,59 @@ def _damaged(folder: Path, reason: str) -> InputError:
 
 def check_shards(folder: Path, manifest: Manifest) -> None:
     """Compare every shard with its digest; the first that differs is named."""
-    for split in SPLITS:
-        for shard in manifest.shards[split]:
-            path = folder / shard.file
-            if not path.is_file():
-                raise InputError("invalid_dataset", f"shard {shard.file} is missing in {folder}")
-            if durable.sha256(path) != shard.sha256:
-                raise InputError(
-                    "invalid_dataset",
-                    f"shard {shard.file} (patient {shard.patient_id}) is damaged: its content does "
-                    "not match the manifest; remove the folder and prepare the dataset again",
-                )
+    for fault in shard_faults(folder, manifest):
+        raise InputError(
+            "invalid_dataset", f"{fault}; remove the folder and prepare the dataset again"
+        )
+
+
+def shard_faults(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Which shards are missing or damaged, file by file."""
+    for entry in (entry for split in SPLITS for entry in manifest.shards[split]):
+        path = folder / entry.file
+        if not path.is_file():
+            yield f"shard {entry.file} is missing in {folder}"
+        elif durable.sha256(path) != entry.sha256:
+            yield (
+                f"shard {entry.file} (patient {entry.patient_id}) is damaged: its content does not "
+                "match the manifest"
+            )
+
+
+def verify(folder: Path) -> list[str]:
+    """Every fault of a dataset folder: its manifest, its shards, and shards that are not listed."""
+    if not (folder / "manifest.json").is_file():
+        read_manifest(folder)  # says that this is no dataset
+    try:
+        manifest = read_manifest(folder)
+    except InputError as error:
+        return [str(error)]
+    listed = {entry.file for split in SPLITS for entry in manifest.shards[split]}
+    found = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.parquet")}
+    strays = [f"{name} is not in the manifest of {folder}" for name in sorted(found - listed)]
+    return [*shard_faults(folder, manifest), *strays]
+
+
+def _counts(shards: Mapping[Split, Sequence[ShardEntry]]) -> dict[Split, dict[Modality, Counts]]:
+    return {
+        split: {
+            modality: _count([entry for entry in shards[split] if entry.modality is modality])
+            for modality in Modality
+            if any(entry.modality is modality for entry in shards[split])
+        }
+        for split in SPLITS
+    }
+
+
+def _count(entries: Sequence[ShardEntry]) -> Counts:
+    return Counts(
+        patients=len({entry.patient_id for entry in entries}),
+        scans=len(entries),
+        slices=sum(entry.rows for entry in entries),
+        air=sum(entry.air for entry in entries),
+        voxels=sum(entry.voxels for entry in entries),
+        clipped=sum(entry.clipped for entry in entries),
+    )
 
 
 def _split_digest(shards: Mapping[Split, Sequence[ShardEntry]]) -> str:

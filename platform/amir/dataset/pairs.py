@@ -1,10 +1,8 @@
-"""One scan to its pairs of slices: read, degrade or pair, scale, cut in the plane of training."""
+"""One scan to a pair: read, degraded or paired, scaled."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from numpy.typing import NDArray
 
 from amir.config import PrepareSettings
 from amir.dataset.cohort import CohortRow, slice_files
-from amir.dataset.schema import pack
 from amir.degradations.by_modality import DEGRADATIONS
 from amir.errors import InputError
 from amir.imaging import (
@@ -26,23 +23,22 @@ from amir.imaging import (
     to_plane,
 )
 from amir.intensity import intensity_scale
-from amir.modality import MODELLING_RANGES, TRAINING_PLANES, Modality
+from amir.modality import MODELLING_RANGES, Modality, Plane
 
 Image = NDArray[np.float32]
-# A slice is air when hardly any of its target is above this: for MR, which has no unit, a share of
-# the scan's maximum.
-AIR = {Modality.MRI: 0.05, Modality.CT: -500.0, Modality.PET: 0.1}
-AIR_SHARE = 0.01
+PAIRED = "paired"
+SIMULATED_PLANE: Plane = "axial"
 
 
 @dataclass(frozen=True)
 class Pair:
     """A degraded scan and its target on one grid.
 
-    degradation: how the one was made from the other. scale: brings both onto the network's range
-    (MR only, else 1).
+    source: the scan as it came; PET's target is a reconstruction of it. degradation: how the one
+    was made from the other. scale: brings both onto the network's range (MR only, else 1).
     """
 
+    source: Scan
     target: Scan
     degraded: Scan
     degradation: dict[str, Any]
@@ -61,42 +57,12 @@ def read_pair(row: CohortRow, settings: PrepareSettings) -> Pair:
     if row.degraded is None:
         target, degraded, degradation = _simulate(source, settings)
     else:
-        target, degradation = source, {"name": "paired"}
+        target, degradation = source, {"name": PAIRED}
         _check_slices_match(row.degraded, row.target)
         degraded = _read(row.degraded, row.modality)
         _check_grid(degraded, target)
     scale = intensity_scale(degraded.voxels, row.modality, settings.intensity)
-    return Pair(target, degraded, degradation, scale)
-
-
-def slice_pairs(pair: Pair, row: CohortRow, settings: PrepareSettings) -> Iterator[dict[str, Any]]:
-    """Parquet rows of a pair without slices of air; InputError("empty") at once if none is left."""
-    modality, plane = row.modality, TRAINING_PLANES[row.modality]
-    target, degraded = to_plane(pair.target, plane), to_plane(pair.degraded, plane)
-    central = settings.central_slices if modality is Modality.MRI else None
-    kept = kept_slices(target.slices, modality, central)
-    if not kept:
-        raise InputError("empty", f"scan {scan_id(pair.target)} holds nothing but air")
-    common = {
-        "patient_id": row.patient_id,
-        "scan_id": scan_id(pair.target),
-        "modality": str(modality),
-        "plane": plane,
-        "spacing_mm": list(target.spacing_mm[:2]),
-        "unit": MODELLING_RANGES[modality].unit,
-        "intensity_scale": pair.scale,
-        "degradation": json.dumps(pair.degradation, sort_keys=True),
-    }
-    return (common | _pixels(k, target.slices[k], degraded.slices[k]) for k in kept)
-
-
-def kept_slices(target: Image, modality: Modality, central: int | None) -> list[int]:
-    """Slices to keep: the central ones if so set, without those that hold air only."""
-    count = len(target)
-    first = max(0, (count - central) // 2) if central else 0
-    last = min(count, first + central) if central else count
-    limit = AIR[modality] * (float(target.max()) if modality is Modality.MRI else 1.0)
-    return [k for k in range(first, last) if (target[k] > limit).mean() > AIR_SHARE]
+    return Pair(source, target, degraded, degradation, scale)
 
 
 def scan_id(scan: Scan) -> str:
@@ -130,8 +96,8 @@ def _check_slices_match(degraded: Path, target: Path) -> None:
 
 
 def _simulate(source: Scan, settings: PrepareSettings) -> tuple[Scan, Scan, dict[str, Any]]:
-    """(target, degraded, parameters); scanners are simulated in axial slices."""
-    axial = to_plane(source, "axial")
+    """(target, degraded, parameters); scanners are simulated in SIMULATED_PLANE."""
+    axial = to_plane(source, SIMULATED_PLANE)
     outcome = DEGRADATIONS[source.modality](
         axial.slices,
         spacing_mm=axial.spacing_mm,
@@ -139,7 +105,7 @@ def _simulate(source: Scan, settings: PrepareSettings) -> tuple[Scan, Scan, dict
         **settings.degradation.options(source.modality),
     )
     target, degraded = (
-        from_plane(slices, source, "axial") for slices in (outcome.target, outcome.degraded)
+        from_plane(slices, source, SIMULATED_PLANE) for slices in (outcome.target, outcome.degraded)
     )
     return target, degraded, outcome.parameters
 
@@ -152,17 +118,3 @@ def _check_grid(degraded: Scan, target: Scan) -> None:
             f"degraded {found} and target {wanted} do not lie on one grid; resample one to the "
             "other first",
         )
-
-
-def _pixels(slice_index: int, target: Image, degraded: Image) -> dict[str, Any]:
-    good, good_type = pack(target)
-    bad, bad_type = pack(degraded)
-    return {
-        "slice_index": slice_index,
-        "height": target.shape[0],
-        "width": target.shape[1],
-        "target": good,
-        "target_dtype": good_type,
-        "degraded": bad,
-        "degraded_dtype": bad_type,
-    }

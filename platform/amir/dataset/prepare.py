@@ -12,17 +12,18 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from amir import cluster, durable
-from amir.code_version import versions
+from amir.code_version import code_version, versions
 from amir.config import PrepareSettings
 from amir.dataset.cohort import SPLITS, CohortRow, Split, read_cohort
+from amir.dataset.duplicates import Printed, check_no_leakage, repeated_scans
 from amir.dataset.manifest import (
     Manifest,
     Refusal,
@@ -32,8 +33,7 @@ from amir.dataset.manifest import (
     read_manifest,
     write_manifest,
 )
-from amir.dataset.pairs import read_pair, scan_id, slice_pairs
-from amir.dataset.shard import write_shard
+from amir.dataset.scan_task import ScanTask, check_finished, digest_source, prepare_scan
 from amir.dataset.splits import assign_splits, check_splits_are_filled
 from amir.errors import InputError
 from amir.modality import MODELLING_RANGES
@@ -45,41 +45,23 @@ Each = Callable[[Callable[[Item], Outcome], Sequence[Item]], Iterable[Outcome]]
 Report = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class ScanTask:
-    """One scan to prepare: its place in the cohort, and where its shard goes."""
-
-    number: int
-    split: Split
-    row: CohortRow
-    settings: PrepareSettings
-    folder: Path
-
-    @property
-    def shard(self) -> str:
-        return f"{self.split}/{self.number:05d}.parquet"
-
-    @property
-    def record(self) -> Path:
-        return self.folder / "records" / f"{self.number:05d}.json"
-
-
 def prepare(
     settings: PrepareSettings, *, each: Each[Any, Any], report: Report = lambda done, total: None
 ) -> Manifest:
     """Make the dataset folder and return its manifest.
 
     each: maps a function over tasks in any order, such as the built-in map, or `ray_map`. report:
-    called with how many scans are done of how many. A folder already made from the same cohort and
-    settings is checked and returned as it is; the cohort is compared by what it lists, not by the
-    content of the files.
+    called with how many scans are done of how many. A folder already made from the same cohort,
+    settings and files is checked and returned as it is. What an earlier run finished is kept, but
+    for scans whose files have changed since.
     """
-    rows = read_cohort(settings.cohort)
+    rows = read_cohort(cohort_of(settings))
     splits = assign_splits(rows, fractions=settings.splits, seed=settings.seed)
     check_splits_are_filled(rows, splits)
     request = _request(settings, rows, splits)
     if (settings.out / "manifest.json").is_file():
-        return _made_before(settings.out, request)
+        tasks = _tasks(rows, splits, settings, settings.out)
+        return _made_before(settings.out, request, tasks, each)
     if settings.out.exists():
         raise InputError(
             "invalid_dataset", f"{settings.out} exists and is no dataset; choose another --out"
@@ -87,10 +69,17 @@ def prepare(
     with durable.disk_full_is_named(settings.out):
         folder = _work_folder(settings.out, request)
         tasks = _tasks(rows, splits, settings, folder)
-        records = _prepare_scans(tasks, each, report)
+        records = _without_repeated(tasks, _prepare_scans(tasks, each, report))
         manifest = _manifest(tasks, records, request, settings)
         _publish(folder, manifest, settings.out)
     return manifest
+
+
+def cohort_of(settings: PrepareSettings) -> Path:
+    """The cohort file, which verifying and showing a dataset do without."""
+    if settings.cohort is None:
+        raise InputError("invalid_setting", "cohort is needed: give --cohort")
+    return settings.cohort
 
 
 def ray_map(
@@ -120,32 +109,11 @@ class _JsonCall:
         return pa.table({"json": [json.dumps(self.function(self.items[number]))]})
 
 
-def prepare_scan(task: ScanTask) -> dict[str, Any]:
-    """Write one scan's shard and return its record; a scan that cannot be used yields a refusal."""
-    try:
-        pair = read_pair(task.row, task.settings)
-        slices = slice_pairs(pair, task.row, task.settings)
-    except InputError as error:
-        return {"number": task.number, "refused": {"code": error.code, "reason": str(error)}}
-    rows = write_shard(task.folder / task.shard, slices)
-    record = {
-        "number": task.number,
-        "scan_id": scan_id(pair.target),
-        "rows": rows,
-        "sha256": durable.sha256(task.folder / task.shard),
-        "parameters": pair.degradation,
-        "voxels": pair.target.voxels.size,
-        "clipped": pair.clipped(),
-    }
-    durable.write_text(task.record, json.dumps(record))
-    return record
-
-
 def _request(
     settings: PrepareSettings, rows: Sequence[CohortRow], splits: Mapping[str, Split]
 ) -> dict[str, Any]:
     """What decides the dataset's content; where it lies and how many CPUs make it do not."""
-    folder = settings.cohort.absolute().parent
+    folder = cohort_of(settings).absolute().parent
 
     def name(path: Path | None) -> str:
         return os.path.relpath(path, folder) if path else ""
@@ -155,11 +123,15 @@ def _request(
         for r in rows
     )
     cohort = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
-    chosen = settings.model_dump(mode="json", exclude={"cohort", "out", "cpus"})
+    chosen = settings.model_dump(
+        mode="json", exclude={"cohort", "out", "cpus", "verify", "preview"}
+    )
     return {**chosen, "cohort_digest": cohort}
 
 
-def _made_before(folder: Path, request: dict[str, Any]) -> Manifest:
+def _made_before(
+    folder: Path, request: dict[str, Any], tasks: Sequence[ScanTask], each: Each[Any, Any]
+) -> Manifest:
     manifest = read_manifest(folder)
     if manifest.settings != request:
         differing = sorted(k for k in request if manifest.settings.get(k) != request[k])
@@ -169,12 +141,23 @@ def _made_before(folder: Path, request: dict[str, Any]) -> Manifest:
             "remove it",
         )
     check_shards(folder, manifest)
+    sources = {entry.number: entry.source for entry in _entries(manifest.shards)}
+    sources |= {refusal.number: refusal.source for refusal in manifest.refused}
+    for found in each(digest_source, tasks):
+        if found["source"] != sources.get(found["number"]):
+            row = tasks[found["number"]].row
+            raise InputError(
+                "invalid_dataset",
+                f"patient {row.patient_id}, {row.target.name}: the files have changed since "
+                f"{folder} was made; choose another --out or remove it",
+            )
     return manifest
 
 
 def _work_folder(out: Path, request: dict[str, Any]) -> Path:
-    """The hidden folder of this very request; unfinished ones of other requests are left alone."""
-    digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:12]
+    """The hidden folder of this very request and code; unfinished ones of others are left alone."""
+    asked = json.dumps([request, code_version()], sort_keys=True)
+    digest = hashlib.sha256(asked.encode()).hexdigest()[:12]
     folder = out.absolute().with_name(f".{out.name}.preparing-{digest}")
     for name in (*SPLITS, "records"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -195,7 +178,8 @@ def _tasks(
 def _prepare_scans(
     tasks: Sequence[ScanTask], each: Each[Any, Any], report: Report
 ) -> list[dict[str, Any]]:
-    records = [json.loads(t.record.read_text()) for t in tasks if t.record.is_file()]
+    found = [task for task in tasks if task.record.is_file()]
+    records = [r for r in each(check_finished, found) if "changed" not in r] if found else []
     finished = {record["number"] for record in records}
     waiting = [task for task in tasks if task.number not in finished]
     report(len(records), len(tasks))
@@ -205,6 +189,34 @@ def _prepare_scans(
         if "refused" in record and tasks[0].settings.bad_scans == "stop":
             raise _stop(tasks[record["number"]], record["refused"])
     return sorted(records, key=lambda record: record["number"])
+
+
+def _without_repeated(
+    tasks: Sequence[ScanTask], records: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The records, with those of scans that hold nothing new turned into refusals."""
+    printed = [_printed(tasks[r["number"]], r) for r in records if "refused" not in r]
+    check_no_leakage(printed)
+    repeated = repeated_scans(printed)
+    answer = []
+    for record in records:
+        if record["number"] in repeated:
+            task, first = tasks[record["number"]], repeated[record["number"]]
+            reason = (
+                f"patients {first.patient_id} and {task.row.patient_id} have a scan with the same "
+                f"content, scan {first.number} of the cohort by patient; list it once"
+            )
+            record = {**record, "refused": {"code": "invalid_cohort", "reason": reason}}
+            if task.settings.bad_scans == "stop":
+                raise _stop(task, record["refused"])
+            (task.folder / task.shard).unlink()
+        answer.append(record)
+    return answer
+
+
+def _printed(task: ScanTask, record: Mapping[str, Any]) -> Printed:
+    prints = np.frombuffer(bytes.fromhex(record["prints"]), ">u8").astype(np.uint64)
+    return Printed(task.number, task.row.patient_id, task.split, prints)
 
 
 def _stop(task: ScanTask, refused: dict[str, str]) -> InputError:
@@ -226,14 +238,14 @@ def _manifest(
     refused = []
     for record in records:
         task = tasks[record["number"]]
-        who = {"patient_id": task.row.patient_id}
+        who = {"patient_id": task.row.patient_id, "modality": task.row.modality}
+        facts = {k: v for k, v in record.items() if k not in ("number", "prints", "refused")}
         if "refused" in record:
-            refused.append(Refusal(**who, file=task.row.target.name, **record["refused"]))
+            name, source = task.row.target.name, record["source"]
+            told = {"number": task.number, "file": name, "source": source, **record["refused"]}
+            refused.append(Refusal(**who, **told))
         else:
-            facts = {k: v for k, v in record.items() if k != "number"}
-            entry = ShardEntry(**who, file=task.shard, modality=task.row.modality, **facts)
-            shards[task.split].append(entry)
-    _check_scans_differ(shards)
+            shards[task.split].append(ShardEntry(**who, file=task.shard, **facts))
     _check_splits_stay_filled(tasks, records)
     return make_manifest(
         settings=request,
@@ -245,17 +257,8 @@ def _manifest(
     )
 
 
-def _check_scans_differ(shards: Mapping[Split, Sequence[ShardEntry]]) -> None:
-    """One scan under two names could stand on both sides of the split."""
-    seen: dict[str, ShardEntry] = {}
-    for shard in (shard for split in SPLITS for shard in shards[split]):
-        before = seen.setdefault(shard.scan_id, shard)
-        if before is not shard:
-            raise InputError(
-                "invalid_cohort",
-                f"patients {before.patient_id} and {shard.patient_id} have a scan with the same "
-                f"content, {shard.scan_id}; list it once",
-            )
+def _entries(shards: Mapping[Split, Sequence[ShardEntry]]) -> list[ShardEntry]:
+    return [entry for split in SPLITS for entry in shards[split]]
 
 
 def _check_splits_stay_filled(tasks: Sequence[ScanTask], records: Sequence[dict[str, Any]]) -> None:

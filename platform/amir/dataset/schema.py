@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 # A full shuffle reads whole row groups: small ones waste less. Another number is another format.
 ROWS_PER_GROUP = 8
 PIXELS = ("target", "degraded")
+WHOLE_TYPES = ("int16", "uint16")
 
 SCHEMA = pa.schema(
     [
@@ -39,10 +40,12 @@ SCHEMA = pa.schema(
 
 def pack(image: NDArray[np.float32]) -> tuple[bytes, str]:
     """Pixels as bytes and their type: 16-bit integers where that loses nothing, else float32."""
-    if image.size and image.min() >= -32768 and image.max() <= 32767:
-        whole = image.astype("<i2")
-        if np.array_equal(whole, image):
-            return whole.tobytes(), "int16"
+    for name in WHOLE_TYPES:
+        limits = np.iinfo(name)
+        if image.size and image.min() >= limits.min and image.max() <= limits.max:
+            whole = image.astype(np.dtype(name).newbyteorder("<"))
+            if np.array_equal(whole, image):
+                return whole.tobytes(), name
     return image.astype("<f4").tobytes(), "float32"
 
 

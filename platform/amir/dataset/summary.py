@@ -8,20 +8,20 @@ from amir.modality import Modality
 
 
 def summary(manifest: Manifest) -> str:
-    """Patients, scans and slices per task and split, clipped voxels, and what was refused."""
-    lines = ["| task | split | patients | scans | slices | voxels outside the range |"]
-    lines.append("|---|---|---|---|---|---|")
+    """Patients, scans and slices per task and split, what was left out, and what was refused."""
+    head = "task", "split", "patients", "scans", "slices", "of air, left out", "voxels clipped"
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for task in Modality:
         for split in SPLITS:
-            shards = manifest.of(split, task)
-            if not shards:
-                continue
-            clipped = sum(s.clipped for s in shards) / sum(s.voxels for s in shards)
-            lines.append(
-                f"| {task} | {split} | {len(manifest.patients(split, task))} | {len(shards)} | "
-                f"{manifest.slices(split, task)} | {clipped:.4%} |"
-            )
+            count = manifest.counts[split].get(task)
+            if count is not None:
+                lines.append(
+                    f"| {task} | {split} | {count.patients} | {count.scans} | {count.slices} | "
+                    f"{count.air} | {count.clipped / count.voxels:.4%} |"
+                )
     for refusal in manifest.refused:
         lines.append(f"refused [{refusal.code}]: patient {refusal.patient_id}, {refusal.reason}")
+    if manifest.refused:
+        lines.append(f"refused scans: {len(manifest.refused)}")
     lines.append(f"dataset digest {manifest.dataset_digest[:12]}")
     return "\n".join(lines)
