@@ -61,6 +61,11 @@ def read_cohort(path: Path) -> list[CohortRow]:
     return rows
 
 
+def by_patient(rows: Iterable[CohortRow]) -> list[CohortRow]:
+    """In the order in which scans are numbered: that of the rows does not matter."""
+    return sorted(rows, key=lambda row: (row.patient_id, str(row.target)))
+
+
 def write_cohort(path: Path, rows: Iterable[CohortRow]) -> None:
     """Write a cohort CSV; scans below its folder are named relative to it."""
     folder = path.absolute().parent

@@ -22,7 +22,7 @@ import pyarrow as pa
 from amir import cluster, durable
 from amir.code_version import code_version, versions
 from amir.config import PrepareSettings
-from amir.dataset.cohort import SPLITS, CohortRow, Split, read_cohort
+from amir.dataset.cohort import SPLITS, CohortRow, Split, by_patient, read_cohort
 from amir.dataset.duplicates import Printed, check_no_leakage, repeated_scans
 from amir.dataset.manifest import (
     Manifest,
@@ -167,11 +167,9 @@ def _work_folder(out: Path, request: dict[str, Any]) -> Path:
 def _tasks(
     rows: Sequence[CohortRow], splits: Mapping[str, Split], settings: PrepareSettings, folder: Path
 ) -> list[ScanTask]:
-    """In an order, and under numbers, that do not depend on the order of the rows."""
-    ordered = sorted(rows, key=lambda row: (row.patient_id, str(row.target)))
     return [
         ScanTask(number, splits[row.patient_id], row, settings, folder)
-        for number, row in enumerate(ordered)
+        for number, row in enumerate(by_patient(rows))
     ]
 
 
