@@ -68,6 +68,12 @@ class PETDegradation(Section):
     """Events are thinned by this factor (paper: 12)."""
     full_counts: PositiveFloat | None = None
     """Expected coincidences per axial slice at full dose; null takes the default."""
+    attenuation: Literal["none", "water"] = "none"
+    """none: folded into the counts; water: of a body of water, found by threshold."""
+    background: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Scatter and randoms as a share of all coincidences, on top of full_counts."""
+    views: Annotated[int, Field(ge=60, le=720)] = 180
+    """Views over half a turn."""
     iterations: Annotated[int, Field(ge=1, le=50)] = 4
     """OSEM iterations of both reconstructions."""
     subsets: Annotated[int, Field(ge=1, le=60)] = 12

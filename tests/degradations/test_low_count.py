@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from amir.degradations.body import WATER_PER_MM, survival_of_disc
 from amir.degradations.low_count import thin_counts
 from amir.errors import InputError
 
@@ -27,20 +28,55 @@ def thinned():
     return thin_counts(body(24), spacing_mm=SPACING, seeds=range(24), post_filter_mm=0)
 
 
-def test_both_doses_keep_the_mean_activity(thinned):
-    for stack in (thinned.target, thinned.degraded):
-        assert stack.mean() == pytest.approx(body().mean(), rel=0.01)
-        assert stack[:, inside()].mean() == pytest.approx(2.0, rel=0.02)
+MODELS = [
+    {},
+    {"attenuation": "water"},
+    {"background": 0.4},
+    {"attenuation": "water", "background": 0.4},
+]
 
 
-def test_variance_grows_with_the_thinning():
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_both_doses_keep_the_mean_activity(model):
+    result = thin_counts(body(24), spacing_mm=SPACING, seeds=range(24), post_filter_mm=0, **model)
+    # Activity is never negative, so the noise of a background leaves some in the air.
+    tolerance = 0.02 if "background" in model else 0.01
+    for stack in (result.target, result.degraded):
+        assert stack[:, inside(13)].mean() == pytest.approx(2.0, rel=0.01)
+        assert stack.mean() == pytest.approx(body().mean(), rel=tolerance)
+
+
+def variances(where, **options):
+    """Of the full and of the thinned reconstruction against one of hardly any noise."""
+    options = {"iterations": 2, "post_filter_mm": 0, "full_counts": 1e7} | options
+    slices = body(24, radius=20)
+    clean = thin_counts(
+        slices, spacing_mm=SPACING, seeds=range(24), **(options | {"full_counts": 1e12})
+    ).target
+    result = thin_counts(slices, spacing_mm=SPACING, seeds=range(24), **options)
+    return [(stack - clean)[:, where].var() for stack in (result.target, result.degraded)]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+@pytest.mark.parametrize("reduction", [4, 12])
+def test_variance_grows_with_the_thinning(model, reduction):
     """Where counts are plenty OSEM is nearly linear, so the variance goes with 1 / counts."""
-    slices = body(24)
-    options = {"spacing_mm": SPACING, "full_counts": 1e7, "iterations": 2, "post_filter_mm": 0}
-    clean = thin_counts(slices, seeds=range(24), **(options | {"full_counts": 1e11})).target
-    result = thin_counts(slices, seeds=range(24), **options)
-    full, low = ((s - clean)[:, inside()].var() for s in (result.target, result.degraded))
-    assert low / full == pytest.approx(12, rel=0.15)
+    full, low = variances(inside(), dose_reduction=reduction, **model)
+    assert low / full == pytest.approx(reduction, rel=0.1)
+
+
+def test_variance_in_the_middle_grows_with_what_its_rays_lose():
+    """A ray of survival a has variance 1 / a; the reference slice still gives full_counts."""
+    plain, water = (variances(inside(5), attenuation=kind)[0] for kind in ("none", "water"))
+    lost = np.exp(-WATER_PER_MM * 2 * 20 * 5.0)
+    assert water / plain == pytest.approx(survival_of_disc(40_000) / lost, rel=0.2)
+
+
+def test_a_background_is_noise_once_it_has_converged():
+    """Until then it slows OSEM down, which calms the image."""
+    options = {"iterations": 40, "views": 60}
+    clean, noisy = (variances(inside(), background=b, **options)[0] for b in (0.0, 0.8))
+    assert noisy > 1.3 * clean
 
 
 def test_more_counts_give_less_noise():
@@ -70,10 +106,11 @@ def test_activity_at_the_edge_of_the_box_stays_in_place():
     assert result.target.sum() == pytest.approx(box.sum(), rel=0.06)
 
 
-def test_a_slice_without_activity_stays_zero():
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_a_slice_without_activity_stays_zero(model):
     slices = body(3)
     slices[1] = 0
-    options = {"spacing_mm": SPACING, "seeds": [1, 2, 3], "post_filter_mm": 0}
+    options = {"spacing_mm": SPACING, "seeds": [1, 2, 3], "post_filter_mm": 0, **model}
     result = thin_counts(slices, **options)
     assert not result.target[1].any()
     assert not result.degraded[1].any()
@@ -81,9 +118,10 @@ def test_a_slice_without_activity_stays_zero():
 
 
 @pytest.mark.parametrize("start", [0, 1, 33])
-def test_without_the_post_filter_a_slice_stands_alone(start):
+@pytest.mark.parametrize("model", [MODELS[0], MODELS[3]], ids=str)
+def test_without_the_post_filter_a_slice_stands_alone(start, model):
     slices = body(35, (24, 24), 8)
-    options = {"spacing_mm": SPACING, "post_filter_mm": 0, "views": 60}
+    options = {"spacing_mm": SPACING, "post_filter_mm": 0, "views": 60, **model}
     whole = thin_counts(slices, seeds=range(35), **options)
     alone = thin_counts(slices[start : start + 1], seeds=[start], **options)
     np.testing.assert_array_equal(alone.degraded[0], whole.degraded[start])
@@ -124,9 +162,12 @@ def test_any_size_goes_through_and_nothing_is_altered(shape):
     np.testing.assert_array_equal(slices, copy)
 
 
-def test_impossible_options_are_refused():
-    with pytest.raises(InputError, match="dose_reduction is"):
-        thin_counts(body(1), spacing_mm=SPACING, seeds=[0], dose_reduction=0.5)
+@pytest.mark.parametrize(
+    ("option", "value"), [("dose_reduction", 0.5), ("background", 1.0), ("subsets", 200)]
+)
+def test_impossible_options_are_refused(option, value):
+    with pytest.raises(InputError, match=f"{option} is"):
+        thin_counts(body(1), spacing_mm=SPACING, seeds=[0], **{option: value})
 
 
 def test_the_liver_noise_of_a_real_scan_is_reproduced(real_scans):

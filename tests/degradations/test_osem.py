@@ -56,15 +56,72 @@ def test_a_disc_projects_to_its_chords(projector, activity):
     assert np.abs(views.mean(axis=0) - chord)[np.abs(position) < 22].max() < 0.6
 
 
-def test_likelihood_never_falls_with_one_subset(projector, activity):
-    counts = np.random.default_rng(1).poisson(projector @ activity * 0.2).astype(np.float32)
+def model(projector, activity, case):
+    """What stands between activity and counts: {survival, background}, [views * bins, 1] each."""
+    trues = projector @ activity
+    survival = survival_of(activity > 0.1, projector) if "survival" in case else None
+    background = np.full_like(trues, trues.mean() / 2) if "background" in case else None
+    return {"survival": survival, "background": background}
+
+
+def survival_of(mask, projector):
+    return np.exp(-0.02 * (projector @ mask.astype(np.float32))).astype(np.float32)
+
+
+def expected_counts(projector, activity, survival, background):
+    trues = projector @ activity
+    trues = trues if survival is None else trues * survival
+    return trues if background is None else trues + background
+
+
+CASES = ["plain", "survival", "background", "survival and background"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_likelihood_never_falls_with_one_subset(projector, activity, case):
+    known = model(projector, activity, case)
+    generator = np.random.default_rng(1)
+    if known["background"] is not None:
+        known["background"] = known["background"] * np.float32(0.2)
+    expected = expected_counts(projector, activity * np.float32(0.2), **known)
+    counts = generator.poisson(expected).astype(np.float32)
     trail = [
         log_likelihood(
-            counts, projector, osem(counts, projector, views=VIEWS, iterations=k, subsets=1)
+            counts,
+            projector,
+            osem(counts, projector, views=VIEWS, iterations=k, subsets=1, **known),
+            **known,
         )
         for k in range(1, 15)
     ]
     assert np.all(np.diff(trail) > 0)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_known_losses_and_additions_leave_the_activity_as_it_is(projector, activity, case):
+    known = model(projector, activity, case)
+    counts = expected_counts(projector, activity, **known)
+    found = osem(counts, projector, views=VIEWS, iterations=60, subsets=6, **known)
+    assert np.linalg.norm(found - activity) < 0.1 * np.linalg.norm(activity)
+    assert found.sum() == pytest.approx(activity.sum(), rel=0.01)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_total_is_that_of_all_counts_and_not_of_the_last_subset(projector, activity, case):
+    """Of few counts: a twelfth of them would leave the total uncertain by sqrt(12) times more."""
+    known = model(projector, activity * np.float32(0.01), case)
+    known = {name: None if v is None else np.repeat(v, 50, axis=1) for name, v in known.items()}
+    many = np.repeat(activity * np.float32(0.01), 50, axis=1)
+    expected = expected_counts(projector, many, **known)
+    counts = np.random.default_rng(2).poisson(expected).astype(np.float32)
+    found = osem(counts, projector, views=VIEWS, iterations=2, subsets=12, **known)
+    seen = (
+        projector @ found if known["survival"] is None else (projector @ found) * known["survival"]
+    )
+    spread = seen.sum(axis=0).std() / seen.sum(axis=0).mean()
+    trues = (expected - (0 if known["background"] is None else known["background"])).sum(axis=0)[0]
+    least = np.sqrt(expected.sum(axis=0)[0]) / trues
+    assert spread < 1.5 * least
 
 
 def test_noise_free_counts_give_the_activity_back(projector, activity):
