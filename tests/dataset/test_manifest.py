@@ -55,6 +55,12 @@ def test_the_summary_names_every_task_split_and_digest(tiny_dataset: Path) -> No
     assert manifest.dataset_digest[:12] in told
 
 
+def test_the_summary_tells_the_photons_of_every_simulated_ct_scan(tiny_dataset: Path) -> None:
+    manifest = read_manifest(tiny_dataset)
+    assert summary(manifest).count("photons per ray, from the") == 4
+    assert manifest.of("test", Modality.CT)[0].parameters["photons"] > 0
+
+
 @pytest.mark.parametrize(
     ("alter", "told"),
     [
