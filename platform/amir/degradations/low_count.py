@@ -62,9 +62,9 @@ def thin_counts(
     their activity times their volume. By default they are noise-equivalent counts: attenuation and
     background, which cost a real scan most of its precision, are folded in. The default keeps the
     noise in the liver of a whole body scan (Soft-tissue-Sarcoma STS_001, GE Discovery ST, 4 min a
-    bed): what is finer than 4 voxels there is 25 % of the mean in the scan and 24 % in its
-    reconstruction at full counts, with grains alike (neighbours in plane correlate by 0.70 and
-    0.67); thinned it is 62 %. Checked by a test on that scan.
+    bed): what is finer than 4 voxels there is 25 % of the mean in the scan and 25 % in its
+    reconstruction at full counts, with grains alike (neighbours in a row correlate by 0.66 and
+    0.62); thinned it is 60 %. Checked by a test on that scan.
 
     attenuation "water": rays lose what a body of water takes from them (see `body`); the reference
     slice, a disc of water, still gives full_counts, a larger body fewer. background: scatter and
