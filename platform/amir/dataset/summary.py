@@ -8,7 +8,7 @@ from amir.modality import Modality
 
 
 def summary(manifest: Manifest) -> str:
-    """Patients, scans and slices per task and split, what was left out; photons of simulated CT; refusals."""
+    """Patients, scans, slices per task and split; photons of simulated CT; what was refused."""
     head = "task", "split", "patients", "scans", "slices", "of air, left out", "voxels clipped"
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for task in Modality:
