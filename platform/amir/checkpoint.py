@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,14 @@ def save(
         digests = {file.name: durable.sha256(file) for file in sorted(beside.iterdir())}
         _write(beside / "digests.json", json.dumps(digests, indent=1))
     return Checkpoint(folder, dict(settings), dict(scores), digests["weights.safetensors"])
+
+
+def copy_model(found: Checkpoint, into: Path) -> None:
+    """What a checkpoint needs to restore, without its training state, into an empty folder."""
+    for name in REQUIRED:
+        shutil.copyfile(found.folder / name, into / name)
+    digests = {name: durable.sha256(into / name) for name in REQUIRED}
+    _write(into / "digests.json", json.dumps(digests, indent=1))
 
 
 def load(folder: Path) -> Checkpoint:

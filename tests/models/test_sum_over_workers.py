@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, multiprocessing
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from amir.losses import restoration_loss
 from amir.models.amir import AMIR
 from amir.models.layers import sum_over_workers
+from tests.gloo_workers import on_workers
 
 BATCH, SIDE, EXPERTS = 6, 16, 4
 NETWORK: dict[str, Any] = {"dim": 4, "blocks": (1, 1, 1, 1), "refinement_blocks": 0}
@@ -70,15 +69,7 @@ def gradients(
 CASES = [("published", None), ("paper", None), ("published", valid_pixels())]
 
 
-def work(rank: int, workers: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/rendezvous",
-        rank=rank,
-        world_size=workers,
-        timeout=timedelta(seconds=30),
-    )
+def gradients_of_cases(rank: int, workers: int) -> dict[tuple[str, bool], dict[str, Tensor]]:
     share = slice(rank * BATCH // workers, (rank + 1) * BATCH // workers)
     found = {}
     for routing, valid in CASES:
@@ -90,24 +81,13 @@ def work(rank: int, workers: int, folder: str) -> None:
             # One worker evaluates alone: in evaluation nothing may wait for the others.
             with torch.no_grad():
                 model.module.eval()(batch()[0])
-    if rank == 0:
-        torch.save(found, Path(folder) / "gradients.pt")
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    return found
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_workers_find_the_gradients_of_the_joined_batch(workers: int, tmp_path: Path) -> None:
-    context = multiprocessing.spawn(work, (workers, str(tmp_path)), workers, join=False)
-    deadline = time.monotonic() + 60
-    try:
-        while not context.join(timeout=1, grace_period=5):
-            assert time.monotonic() < deadline, "the workers are stuck"
-    finally:
-        for process in context.processes:
-            process.kill()
-    found = torch.load(tmp_path / "gradients.pt")
+    found = on_workers(gradients_of_cases, workers, tmp_path)[0]
     for routing, valid in CASES:
         of_workers = found[routing, valid is not None]
         joined = gradients(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-from torch import Tensor, multiprocessing, nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from amir.config import LossSettings, TrainSettings
@@ -25,6 +22,7 @@ from amir.training.contrast import (
     two_views,
 )
 from amir.training.step import Crops, seed_step, train_step
+from tests.gloo_workers import on_workers
 
 CONTRASTIVE = {"model.instruction": "contrastive", "loss.contrast_queue": 8}
 BATCH, SIDE = 4, 16
@@ -181,33 +179,12 @@ def trained(rank: int, workers: int) -> dict[str, Tensor]:
     return model.state_dict() | {f"contrast/{k}": v for k, v in contrast.state_dict().items()}
 
 
-def work(rank: int, workers: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/rendezvous",
-        rank=rank,
-        world_size=workers,
-        timeout=timedelta(seconds=60),
-    )
-    torch.save(trained(rank, workers), Path(folder) / f"{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
-
-
 @pytest.mark.timeout(120)
 def test_two_workers_contrast_as_one_with_the_whole_batch(tmp_path: Path) -> None:
-    context = multiprocessing.spawn(work, (2, str(tmp_path)), 2, join=False)
-    deadline = time.monotonic() + 90
-    try:
-        while not context.join(timeout=1, grace_period=5):
-            assert time.monotonic() < deadline, "the workers are stuck"
-    finally:
-        for process in context.processes:
-            process.kill()
+    of_workers = on_workers(trained, 2, tmp_path)
     alone = trained(0, 1)
-    for rank in range(2):
-        for name, tensor in torch.load(tmp_path / f"{rank}.pt").items():
+    for states in of_workers:
+        for name, tensor in states.items():
             torch.testing.assert_close(tensor, alone[name], rtol=0, atol=1e-6, msg=name)
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, multiprocessing
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from amir.config import OptimizerSettings
 from amir.models.amir import AMIR
 from amir.training.optimizer import build_optimizer
 from amir.training.step import Crops, train_step
+from tests.gloo_workers import on_workers
 
 STEPS, BATCH, SIDE = 3, 4, 16
 NETWORK: dict[str, Any] = {
@@ -51,31 +50,10 @@ def updated(rank: int, workers: int) -> dict[str, Tensor]:
     return model.state_dict()
 
 
-def work(rank: int, workers: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/rendezvous",
-        rank=rank,
-        world_size=workers,
-        timeout=timedelta(seconds=60),
-    )
-    torch.save(updated(rank, workers), Path(folder) / f"{rank}.pt")
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-
-
 @pytest.mark.timeout(120)
 def test_two_workers_make_the_updates_of_one(tmp_path: Path) -> None:
-    context = multiprocessing.spawn(work, (2, str(tmp_path)), 2, join=False)
-    deadline = time.monotonic() + 90
-    try:
-        while not context.join(timeout=1, grace_period=5):
-            assert time.monotonic() < deadline, "the workers are stuck"
-    finally:
-        for process in context.processes:
-            process.kill()
+    of_workers = on_workers(updated, 2, tmp_path)
     alone = updated(0, 1)
-    for rank in range(2):
-        for name, weight in torch.load(tmp_path / f"{rank}.pt").items():
+    for weights in of_workers:
+        for name, weight in weights.items():
             torch.testing.assert_close(weight, alone[name], rtol=0, atol=1e-6, msg=name)

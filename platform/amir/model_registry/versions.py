@@ -86,6 +86,9 @@ class ModelRegistry:
             dict(found.tags),
         )
 
+    def reference(self, version: Version) -> str:
+        return f"models:/{self.model}/{version.number}"
+
     def register(self, folder: Path, *, run_id: str, tags: Mapping[str, str]) -> Version:
         """Store a folder's files with a run, and make a version of them that no alias points to."""
         place = f"model_versions/{uuid4().hex[:12]}"
@@ -118,7 +121,7 @@ class ModelRegistry:
         """A folder on this machine with the version's files."""
         from mlflow.artifacts import download_artifacts
 
-        with self.answering(unknown=f"models:/{self.model}/{version.number}"):
+        with self.answering(unknown=self.reference(version)):
             source = self.client.get_model_version_download_uri(self.model, str(version.number))
             folder = Path(
                 download_artifacts(source, tracking_uri=self.address, registry_uri=self.address)
@@ -126,10 +129,23 @@ class ModelRegistry:
         if pickles := sorted(f.name for f in folder.rglob("*") if f.suffix in PICKLES):
             raise InputError(
                 "invalid_checkpoint",
-                f"models:/{self.model}/{version.number} holds {', '.join(pickles)}, which may run "
+                f"{self.reference(version)} holds {', '.join(pickles)}, which may run "
                 "code when opened; register the model with jobs/promote.py instead",
             )
         return folder
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether this MLflow knows the run."""
+        from mlflow.exceptions import MlflowException
+
+        with self.answering():
+            try:
+                self.client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return False
+        return True
 
     def has_no(self, reference: str) -> InputError:
         return InputError(
