@@ -35,6 +35,8 @@ def write_dataset(
                 sha256="",
                 voxels=0,
                 clipped=0,
+                air=0,
+                source="",
                 parameters={},
             )
         )

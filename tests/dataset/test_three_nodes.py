@@ -26,7 +26,7 @@ from amir.dataset.prepare import prepare, ray_map
 
 cohort, out, temporary = sys.argv[1:]
 head = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
-cluster = Cluster(initialize_head=True, head_node_args={**head, "_temp_dir": temporary})
+cluster = Cluster(initialize_head=True, head_node_args={**head, "temp_dir": temporary})
 for _ in range(2):
     cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
 try:
