@@ -51,7 +51,7 @@ def test_an_unknown_setting_is_answered_with_those_like_it(
     refusal: Refusal, tiny_dataset: Path
 ) -> None:
     message = refusal(
-        TRAIN, "invalid_setting", "--data", tiny_dataset, "--optimizer.learning-rate", "1e-3"
+        TRAIN, "invalid_setting", "--data", tiny_dataset, "--optimizer.learning-rte", "1e-3"
     )
     assert "Did you mean --optimizer.learning_rate" in message
 
