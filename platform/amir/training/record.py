@@ -8,7 +8,7 @@ import os
 from amir.code_version import code_version
 from amir.command_line import flatten
 from amir.config import TrainSettings
-from amir.tracking import Run, open_run
+from amir.tracking import Run, open_run, without_password
 from amir.training.run_folder import RunFolder
 
 
@@ -18,7 +18,8 @@ def open_record(settings: TrainSettings, dataset_digest: str, folder: RunFolder)
     record = open_run(settings.tracking, settings.storage, name=folder.name, run_id=before)
     if before is None:
         folder.write_settings(settings, dataset_digest)
-        record.parameters(flatten(settings))
+        public = {"tracking.uri": without_password(settings.tracking.uri)}
+        record.parameters(flatten(settings) | public)
         record.tags(
             {
                 "amir.dataset": dataset_digest,
