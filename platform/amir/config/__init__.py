@@ -1,0 +1,61 @@
+"""Every setting of every job: typed, bounded, documented; the same in YAML and dotted options."""
+
+from amir.config.degradations import CTDegradation, Degradations, MRIDegradation, PETDegradation
+from amir.config.evaluating import (
+    EvaluateSettings,
+    FigureName,
+    InterferenceSettings,
+    InterpretSettings,
+    PaperSettings,
+    ReportSettings,
+    TableName,
+)
+from amir.config.preparing import ImportSettings, IntensityScale, PrepareSettings, SplitFractions
+from amir.config.promoting import ExportSettings, GateSettings, PromoteSettings
+from amir.config.restoring import DemoSettings, RestoreSettings
+from amir.config.section import PositiveFloat, Section
+from amir.config.tracking import TrackingSettings
+from amir.config.training import (
+    CheckpointSettings,
+    DataSettings,
+    LossSettings,
+    ModelSettings,
+    OptimizerSettings,
+    TrainSettings,
+    ValidationSettings,
+    WorkerSettings,
+)
+
+__all__ = [
+    "CTDegradation",
+    "CheckpointSettings",
+    "DataSettings",
+    "Degradations",
+    "DemoSettings",
+    "EvaluateSettings",
+    "ExportSettings",
+    "FigureName",
+    "GateSettings",
+    "ImportSettings",
+    "IntensityScale",
+    "InterferenceSettings",
+    "InterpretSettings",
+    "LossSettings",
+    "MRIDegradation",
+    "ModelSettings",
+    "OptimizerSettings",
+    "PETDegradation",
+    "PaperSettings",
+    "PositiveFloat",
+    "PrepareSettings",
+    "PromoteSettings",
+    "ReportSettings",
+    "RestoreSettings",
+    "Section",
+    "SplitFractions",
+    "TableName",
+    "TrackingSettings",
+    "TrainSettings",
+    "ValidationSettings",
+    "WorkerSettings",
+]

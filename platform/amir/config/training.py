@@ -1,0 +1,162 @@
+"""A dataset to a trained network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from amir.config.section import Decay, PositiveFloat, Section
+from amir.config.tracking import TrackingSettings
+from amir.modality import Modality
+
+
+class DataSettings(Section):
+    path: Path
+    """Dataset folder made by jobs/prepare_dataset.py."""
+    crop: Annotated[int, Field(ge=16, multiple_of=8)] = 128
+    """Height and width of the training crops in pixels (paper: 128)."""
+    tasks: Annotated[tuple[Modality, ...], Field(min_length=1)] = tuple(Modality)
+    """Modalities to train on."""
+    sampling: Literal["proportional", "uniform"] = "proportional"
+    """Tasks in proportion to their slices, as published, or all alike."""
+    flips: bool = False
+    """Random flips and quarter turns of the crops (the published recipe has none)."""
+
+
+class ModelSettings(Section):
+    name: str = "amir"
+    """A network of amir.models.registry.MODELS."""
+    dim: Annotated[int, Field(ge=2)] = 42
+    """Channels at full resolution; twice as many at each coarser level."""
+    blocks: tuple[int, int, int, int] = (5, 7, 7, 9)
+    """Transformer blocks per level."""
+    refinement_blocks: Annotated[int, Field(ge=0)] = 4
+    """Transformer blocks after the decoder."""
+    heads: tuple[int, int, int, int] = (1, 2, 4, 8)
+    """Attention heads per level."""
+    instructions: Annotated[int, Field(ge=1)] = 32
+    """N, entries of the dictionary (published code 32, paper 16); without one, its features."""
+    experts: Annotated[int, Field(ge=1)] = 4
+    """M, experts of a spatial routing module."""
+    top_k: Annotated[int, Field(ge=1)] = 2
+    """K, experts that see a pixel; at most M."""
+    routing: Literal["published", "paper"] = "published"
+    """The routing of the published code or of the paper's equations."""
+    gate_noise: bool = True
+    """Train the router with noise on its logits."""
+    instruction: Literal["dictionary", "direct", "contrastive"] = "dictionary"
+    """Drawn from a dictionary, made without one, or without one and with momentum contrast."""
+    spatial_routing: bool = True
+    """Route pixels to experts before the encoder levels."""
+    channel_routing: bool = True
+    """Weight channels by the instruction before the latent and decoder levels."""
+
+    @model_validator(mode="after")
+    def _top_k_fits_experts(self) -> ModelSettings:
+        if self.top_k > self.experts:
+            raise ValueError(f"top_k is {self.top_k}, more than the {self.experts} experts")
+        return self
+
+    def network(self) -> dict[str, object]:
+        """Keyword arguments for build_model beside the name."""
+        return self.model_dump(exclude={"name"})
+
+
+class LossSettings(Section):
+    balance_weight: Annotated[float, Field(ge=0)] = 0.001
+    """gamma of Eq. 5: weight of the balance loss beside L1."""
+    contrast_weight: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the contrastive loss; this and the next three: model.instruction contrastive."""
+    contrast_temperature: PositiveFloat = 0.07
+    """What the similarities of instructions are divided by (MoCo, AirNet: 0.07)."""
+    contrast_momentum: Annotated[float, Field(ge=0, le=1)] = 0.999
+    """How much of itself the following encoder keeps in a step (MoCo, AirNet: 0.999)."""
+    contrast_queue: Annotated[int, Field(ge=1)] = 2048
+    """Instructions to tell apart (AirNet: 256 batches); at least a batch."""
+
+
+class OptimizerSettings(Section):
+    learning_rate: PositiveFloat = 2e-4
+    """Peak learning rate."""
+    final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
+    """Where the cosine ends."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps of linear warm-up before the cosine (the published recipe has none)."""
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Adam's moment decays."""
+
+
+class ValidationSettings(Section):
+    every: Annotated[int, Field(ge=1)] = 1000
+    """Steps between validations; the last step is always validated."""
+    slices: Annotated[int, Field(ge=1)] = 32
+    """Slices per task, evenly spread over the validation split (published: 32)."""
+
+
+class CheckpointSettings(Section):
+    every: Annotated[int, Field(ge=1)] = 1000
+    """Steps between checkpoints: at most this many are lost by a kill."""
+    keep: Annotated[int, Field(ge=1)] = 2
+    """Latest checkpoints kept; the best one is kept beside them."""
+
+
+class WorkerSettings(Section):
+    count: Annotated[int, Field(ge=1)] = 1
+    """Data-parallel training workers; the batch is divided among them."""
+    cpus: PositiveFloat = 1.0
+    """CPUs reserved for each worker; Ray Data needs at least one more in the cluster."""
+    gpu: bool = False
+    """One GPU for each worker (NCCL); without, CPU (gloo)."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Torch threads of each worker; null takes its CPUs, rounded down, at least 1."""
+    max_failures: Annotated[int, Field(ge=0)] = 3
+    """Restarts from the latest checkpoint before the job gives up."""
+
+
+class TrainSettings(Section):
+    """jobs/train_all_in_one.py: shards to checkpoints."""
+
+    data: DataSettings
+    storage: Path = Path("storage")
+    """Folder of all runs, shared by every node of the cluster."""
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    """Name of the run; null derives it from the settings and the dataset."""
+    init_from: str | None = None
+    """Start from this model's weights: a checkpoint folder, RUN or RUN@STEP."""
+    steps: Annotated[int, Field(ge=1)] = 200_000
+    """Optimizer updates."""
+    batch: Annotated[int, Field(ge=1)] = 8
+    """Crops per step over all workers."""
+    seed: int = 0
+    """Initial weights, order of the slices, crops, gate noise."""
+    model: ModelSettings = ModelSettings()
+    loss: LossSettings = LossSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    validation: ValidationSettings = ValidationSettings()
+    checkpoints: CheckpointSettings = CheckpointSettings()
+    workers: WorkerSettings = WorkerSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+    @model_validator(mode="after")
+    def _batch_divides_among_workers(self) -> TrainSettings:
+        if self.batch % self.workers.count:
+            raise ValueError(
+                f"batch is {self.batch}, which {self.workers.count} workers cannot share equally"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_fits_the_queue(self) -> TrainSettings:
+        queue = self.loss.contrast_queue
+        if self.model.instruction == "contrastive" and queue < self.batch:
+            raise ValueError(f"loss.contrast_queue is {queue}, less than a batch of {self.batch}")
+        return self
+
+    def science(self) -> dict[str, object]:
+        """What decides the result; where it runs and what it is called do not."""
+        elsewhere = {"storage", "run", "workers", "tracking"}
+        return self.model_dump(mode="json", exclude={*elsewhere, "data"}) | {
+            "data": self.data.model_dump(mode="json", exclude={"path"})
+        }
