@@ -160,3 +160,12 @@ class TrainSettings(Section):
         return self.model_dump(mode="json", exclude={*elsewhere, "data"}) | {
             "data": self.data.model_dump(mode="json", exclude={"path"})
         }
+
+
+class StatusSettings(Section):
+    """jobs/status.py: how runs stand, from their folders alone."""
+
+    storage: Path = Path("storage")
+    """Folder of all runs."""
+    run: str | None = None
+    """One run; null tells of all."""

@@ -57,7 +57,7 @@ def progress_line(rows: list[dict[str, Any]], *, steps: int, batch: int) -> str:
         rate = 1 / _mean_of([1 / row[RATE] for row in latest])
         parts += [
             f"{rate:.1f} crops/s",
-            f"{_duration((steps - trained[-1]['step']) * batch / rate)} left",
+            f"{duration((steps - trained[-1]['step']) * batch / rate)} left",
             f"l1 {_mean_of([row[L1] for row in latest]):.4f}",
             f"balance {_mean_of([row[BALANCE] for row in latest]):.2f}",
         ]
@@ -77,7 +77,8 @@ def _mean_of(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """As a clock shows it: 0:07, 12:30, 3:04:05."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,17 @@
+"""How the runs stand, without Ray and without MLflow: python jobs/status.py --storage storage."""
+
+from collections.abc import Sequence
+
+from amir.command_line import settings_from
+from amir.config import StatusSettings
+from amir.job import run_job, say
+from amir.training.status import statuses
+
+
+def main(arguments: Sequence[str]) -> None:
+    for status in statuses(settings_from(arguments, StatusSettings)):
+        say(status)
+
+
+if __name__ == "__main__":
+    run_job(main)
