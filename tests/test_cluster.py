@@ -74,7 +74,13 @@ from amir.evaluation.evaluate import evaluate
 from amir.training.ray_trainer import run
 
 cohort, out = map(Path, sys.argv[1:])
-ray.init(address="local", num_cpus=1, include_dashboard=False, **cluster.QUIET)
+ray.init(
+    address="local",
+    num_cpus=1,
+    include_dashboard=False,
+    runtime_env=cluster.local_environment(),
+    **cluster.QUIET,
+)
 prepare(PrepareSettings(cohort=cohort, out=out / "data"), each=partial(ray_map, at_once=8))
 run(TrainSettings.model_validate({
     "data": {"path": out / "data", "crop": 16}, "storage": out, "run": "one", "steps": 2,

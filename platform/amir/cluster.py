@@ -41,9 +41,7 @@ def connect() -> None:
     if address := os.environ.get("RAY_ADDRESS"):
         _attach(address)
     else:
-        ray.init(
-            address="local", include_dashboard=False, runtime_env=_local_environment(), **QUIET
-        )
+        ray.init(address="local", include_dashboard=False, runtime_env=local_environment(), **QUIET)
 
 
 def require(
@@ -95,7 +93,7 @@ def _attach(address: str) -> None:
         ) from None
 
 
-def _local_environment() -> dict[str, Any]:
+def local_environment() -> dict[str, Any]:
     """What workers on this machine need to find this very library with this very interpreter."""
     library = str(Path(amir.__file__).parent.parent)
     paths = [library, *(p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p)]
