@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from amir.errors import InputError
 from amir.imaging import Derivation, Scan, read_scan, write_new_series
 from amir.modality import MODELLING_RANGES, Modality
 
@@ -72,6 +73,25 @@ def change() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def whole_body_pet(real_scans: Path) -> Scan:
     return read_scan(real_scans / "pet" / "sub-p01_wholebodyFDG_dicom")
+
+
+@pytest.fixture
+def refusals() -> Callable[[Path, Iterable[bytes]], list[str]]:
+    """What a file is refused with, as often as it is, when it holds each of these in turn; an error
+    of any other kind fails the test.
+    """
+
+    def read_each(path: Path, contents: Iterable[bytes]) -> list[str]:
+        said = []
+        for content in contents:
+            path.write_bytes(content)
+            try:
+                read_scan(path)
+            except InputError as error:
+                said.append(str(error))
+        return said
+
+    return read_each
 
 
 @pytest.fixture
