@@ -14,6 +14,16 @@ from amir.config.preparing import ImportSettings, IntensityScale, PrepareSetting
 from amir.config.promoting import ExportSettings, GateSettings, PromoteSettings
 from amir.config.restoring import DemoSettings, RestoreSettings
 from amir.config.section import PositiveFloat, Section
+from amir.config.serving import (
+    EngineSettings,
+    HttpSettings,
+    JobSettings,
+    LimitSettings,
+    RateSettings,
+    ServeSettings,
+    TokenSettings,
+    TrustSettings,
+)
 from amir.config.tracking import TrackingSettings
 from amir.config.training import (
     CheckpointSettings,
@@ -33,14 +43,18 @@ __all__ = [
     "DataSettings",
     "Degradations",
     "DemoSettings",
+    "EngineSettings",
     "EvaluateSettings",
     "ExportSettings",
     "FigureName",
     "GateSettings",
+    "HttpSettings",
     "ImportSettings",
     "IntensityScale",
     "InterferenceSettings",
     "InterpretSettings",
+    "JobSettings",
+    "LimitSettings",
     "LossSettings",
     "MRIDegradation",
     "ModelSettings",
@@ -50,14 +64,18 @@ __all__ = [
     "PositiveFloat",
     "PrepareSettings",
     "PromoteSettings",
+    "RateSettings",
     "ReportSettings",
     "RestoreSettings",
     "Section",
+    "ServeSettings",
     "SplitFractions",
     "StatusSettings",
     "TableName",
+    "TokenSettings",
     "TrackingSettings",
     "TrainSettings",
+    "TrustSettings",
     "ValidationSettings",
     "WorkerSettings",
 ]
