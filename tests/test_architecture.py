@@ -30,7 +30,7 @@ LAYERS = [
     ["inference", "dataset"],
     ["panels"],
     ["training", "evaluation"],
-    ["promotion"],
+    ["promotion", "sweeping"],
 ]
 
 DOORS = {

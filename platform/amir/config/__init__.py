@@ -24,6 +24,7 @@ from amir.config.serving import (
     TokenSettings,
     TrustSettings,
 )
+from amir.config.sweeping import Axis, ConfirmSettings, SchedulerSettings, SweepSettings
 from amir.config.tracking import TrackingSettings
 from amir.config.training import (
     CheckpointSettings,
@@ -38,8 +39,10 @@ from amir.config.training import (
 )
 
 __all__ = [
+    "Axis",
     "CTDegradation",
     "CheckpointSettings",
+    "ConfirmSettings",
     "DataSettings",
     "Degradations",
     "DemoSettings",
@@ -67,10 +70,12 @@ __all__ = [
     "RateSettings",
     "ReportSettings",
     "RestoreSettings",
+    "SchedulerSettings",
     "Section",
     "ServeSettings",
     "SplitFractions",
     "StatusSettings",
+    "SweepSettings",
     "TableName",
     "TokenSettings",
     "TrackingSettings",

@@ -1,0 +1,1 @@
+"""Sweeps: many short trainings under Ray Tune, recorded so that none is run twice."""
