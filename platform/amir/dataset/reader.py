@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,9 @@ class Reader:
         """A crop's share of a batch: two float32 images and a mask."""
         return 9 * self.crop**2
 
-    def batches(self, start: int, end: int, *, rank: int = 0, workers: int = 1) -> Iterator[Batch]:
+    def batches(
+        self, start: int, end: int, *, rank: int = 0, workers: int = 1
+    ) -> Generator[Batch, None, None]:
         """One batch a step, steps start..end-1."""
         for step in range(start, end):
             yield self.make(step, step + 1, rank=rank, workers=workers)

@@ -9,12 +9,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from amir import checkpoint, cluster
+from amir import cluster
 from amir.checkpoint import Checkpoint
-from amir.code_version import code_version
 from amir.config import TrainSettings, WorkerSettings
 from amir.dataset.loading import ACTOR_CPUS
 from amir.dataset.manifest import Manifest, check_shards, read_manifest
@@ -26,9 +24,10 @@ from amir.training.initial import initial_model
 from amir.training.loop import DivergedError
 from amir.training.pictures import draw_validation_picture
 from amir.training.progress import Follower
-from amir.training.ray_worker import WorkerTask, train_worker
+from amir.training.ray_worker import train_worker
 from amir.training.record import open_record
 from amir.training.run_folder import RunFolder, check_may_go_on, claim
+from amir.training.worker import worker_task
 
 LASTING = (InputError, DivergedError)  # errors that come again, however often a worker is restarted
 
@@ -118,7 +117,7 @@ def _fit(
     ray_folder = folder.path / "ray"
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"task": _task(settings, manifest, folder, record)},
+        train_loop_config={"task": worker_task(settings, manifest, folder, record)},
         scaling_config=ScalingConfig(
             num_workers=workers.count,
             use_gpu=workers.gpu,
@@ -177,17 +176,3 @@ def interruptible() -> Iterator[None]:
     finally:
         if main:
             signal.signal(signal.SIGINT, before)
-
-
-def _task(
-    settings: TrainSettings, manifest: Manifest, folder: RunFolder, record: Run
-) -> WorkerTask:
-    describe = partial(
-        checkpoint.describe,
-        settings.model.name,
-        settings.model.model_dump(mode="json", exclude={"name"}),
-        intensity=manifest.intensity,
-        dataset_digest=manifest.dataset_digest,
-        code_version=code_version(),
-    )
-    return WorkerTask(settings, manifest, folder, record.id or None, describe)

@@ -1,0 +1,142 @@
+"""What a worker does, whoever started it: its network, its feed, the loop, its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from amir import checkpoint
+from amir.code_version import code_version
+from amir.config import TrainSettings
+from amir.dataset.manifest import Manifest
+from amir.dataset.plan import Plan
+from amir.dataset.reader import Batch, Reader, build_index
+from amir.dataset.slices import SlicePair, spread_slices
+from amir.inference.restorer import Restorer
+from amir.tracking import Run
+from amir.training.contrast import momentum_contrast
+from amir.training.initial import initial_model
+from amir.training.loop import train
+from amir.training.observer import RunObserver
+from amir.training.optimizer import build_optimizer
+from amir.training.record import resume_record
+from amir.training.run_folder import RunFolder
+from amir.training.state import TrainingState, save_checkpoint, take_up
+from amir.training.validation import Scores, mean_gain, validate
+
+Feed = Callable[[Reader, int, int], Generator[Batch, None, None]]
+
+
+@dataclass(frozen=True)
+class WorkerTask:
+    """What every worker of a run is given.
+
+    describe: what a checkpoint says of itself, given its step.
+    """
+
+    settings: TrainSettings
+    manifest: Manifest
+    folder: RunFolder
+    mlflow_run_id: str | None
+    describe: Callable[..., dict[str, Any]]
+
+
+def worker_task(
+    settings: TrainSettings, manifest: Manifest, folder: RunFolder, record: Run
+) -> WorkerTask:
+    """The task of a run, told to every worker of it."""
+    describe = partial(
+        checkpoint.describe,
+        settings.model.name,
+        settings.model.model_dump(mode="json", exclude={"name"}),
+        intensity=manifest.intensity,
+        dataset_digest=manifest.dataset_digest,
+        code_version=code_version(),
+    )
+    return WorkerTask(settings, manifest, folder, record.id or None, describe)
+
+
+def build_state(
+    settings: TrainSettings,
+    device: torch.device,
+    *,
+    wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
+) -> TrainingState:
+    """The network of a new run and its optimizer. wrap: for several workers."""
+    network = wrap(initial_model(settings).to(device))
+    model = getattr(network, "module", network)  # one worker gets the bare model back
+    optimizer = build_optimizer(model, settings.optimizer)
+    return TrainingState(model, network, optimizer, momentum_contrast(settings, model))
+
+
+def work(
+    task: WorkerTask,
+    state: TrainingState,
+    *,
+    feed: Feed,
+    device: torch.device,
+    rank: int = 0,
+    workers: int = 1,
+    report: Callable[[dict[str, Any]], Any] = lambda metrics: None,
+) -> None:
+    """Train from the newest checkpoint of the run's folder to the last step.
+
+    feed: called with the reader, the first step and the end. report: called after each checkpoint,
+    by every worker.
+    """
+    settings, folder = task.settings, task.folder
+    take_up(state, folder, rank=rank, workers=workers)
+    restorer = Restorer(state.model, intensity=task.manifest.intensity, device=device)
+    pairs = _validation_pairs(task)
+
+    def save(scores: Scores) -> None:
+        if rank == 0:
+            save_checkpoint(
+                state,
+                folder,
+                settings=task.describe(step=state.step),
+                scores=scores,
+                workers=workers,
+                keep=settings.checkpoints.keep,
+            )
+        report({"step": state.step, "gain": mean_gain(scores)})
+
+    batches = feed(_reader(task), state.step, settings.steps)
+    with closing(batches):  # whatever happens: its threads would else outlive what they need
+        train(
+            state,
+            batches,
+            settings,
+            device=device,
+            rank=rank,
+            validate=lambda: validate(restorer, pairs, rank=rank, workers=workers),
+            save=save,
+            observer=RunObserver(folder, _record(task, rank), batch=settings.batch),
+        )
+
+
+def _validation_pairs(task: WorkerTask) -> list[SlicePair]:
+    data, count = task.settings.data, task.settings.validation.slices
+    return [
+        pair
+        for modality in data.tasks
+        for pair in spread_slices(data.path, task.manifest, "validation", modality, count)
+    ]
+
+
+def _reader(task: WorkerTask) -> Reader:
+    settings, data = task.settings, task.settings.data
+    index = build_index(task.manifest, "train", data.tasks)
+    plan = Plan(index, settings.seed, settings.batch, data.sampling)
+    return Reader(data.path, plan, crop=data.crop, flips=data.flips)
+
+
+def _record(task: WorkerTask, rank: int) -> Run:
+    """Only the first worker's observer is told anything."""
+    return resume_record(task.settings, task.mlflow_run_id if rank == 0 else None)
