@@ -134,6 +134,17 @@ def test_a_dicomdir_whose_files_are_gone_or_elsewhere_is_refused(medium):
     assert refused(f"{medium / 'DICOMDIR'}#{label}").code == "unsupported"
 
 
+@pytest.mark.parametrize(
+    "lost",
+    ["DirectoryRecordSequence", "OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity"],
+)
+def test_a_dicomdir_without_its_records_is_unreadable(medium, lost):
+    index = pydicom.dcmread(medium / "DICOMDIR")
+    delattr(index, lost)
+    index.save_as(medium / "DICOMDIR")
+    assert refused(medium / "DICOMDIR").code == "unreadable"
+
+
 def hostile(path, **changed):
     """An archive whose only member has attributes that no scanner gives it."""
     member = zipfile.ZipInfo(changed.pop("name", "a.dcm"))

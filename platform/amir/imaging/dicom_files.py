@@ -60,7 +60,8 @@ def found_files(source: Path | Sequence[Path], choice: Choice) -> Iterator[Found
         return
     if isinstance(source, Path) and is_directory(source):
         index = read_whole(_on_disk(source).open, source.name)
-        paths = files_of_directory(index, source, choice)
+        with refused_when_garbled(source.name):
+            paths = files_of_directory(index, source, choice)
         yield FoundFiles(_checked([_on_disk(path) for path in paths]), False)
         return
     paths = [source] if isinstance(source, Path) else list(source)
