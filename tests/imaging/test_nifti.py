@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import struct
+import tracemalloc
 
 import nibabel
 import numpy as np
@@ -108,6 +109,31 @@ def test_a_volume_declared_beyond_the_limit_is_refused_before_it_is_inflated(vol
     content[42:48] = struct.pack("<3h", 30000, 30000, 30000)
     volume.write_bytes(gzip.compress(bytes(content)))
     assert code_of(volume) == "too_large"
+
+
+@pytest.mark.parametrize("suffix", ["nii", "nii.gz"])
+def test_no_room_is_made_for_voxels_that_the_file_cannot_hold(volume, suffix):
+    content = bytearray(gzip.decompress(volume.read_bytes()))
+    content[42:48] = struct.pack("<3h", 800, 800, 800)
+    path = volume.with_name(f"x_T1w.{suffix}")
+    path.write_bytes(gzip.compress(content) if suffix == "nii.gz" else content)
+    tracemalloc.start()
+    assert code_of(path) == "unreadable"
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+def test_a_packed_volume_that_is_a_bomb_is_refused(tmp_path, affine):
+    empty = np.zeros((512, 512, 200), np.int16)
+    nibabel.save(nibabel.Nifti1Image(empty, affine), tmp_path / "x_T1w.nii.gz")
+    assert code_of(tmp_path / "x_T1w.nii.gz") == "too_large"
+
+
+@pytest.mark.parametrize("name", ["x_T1w.nii", "x_pet.nii"])
+def test_a_volume_of_no_voxels_is_refused(tmp_path, affine, name):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 0, 3), np.float32), affine), tmp_path / name)
+    assert code_of(tmp_path / name) == "unsupported"
 
 
 def test_nan_is_refused(tmp_path, affine):

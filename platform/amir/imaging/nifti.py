@@ -22,6 +22,12 @@ RESTORED_DESCRIPTION = "AMIR restored, research use only"
 # Activity in Bq/ml starts in the thousands; no tissue reaches this SUV.
 _IMPLAUSIBLE_SUV = 1000.0
 
+# Deflate cannot pack more tightly (zlib's technical notes), and scans pack to a half or a third: a
+# thousandth is a bomb. A small volume may be mostly air.
+_MOST_DEFLATED = 1032
+_MAX_RATIO = 100
+_ALWAYS_INFLATED = 2**26
+
 _MILLIMETRES = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 1e-3}
 
 
@@ -35,13 +41,15 @@ def read_nifti(path: Path, *, modality: Modality, unit: str | None = None) -> Sc
         image = nibabel.load(path)
         _check_kind(image, path.name)
         check_voxel_count(image.shape, name=path.name)
+        _check_is_all_there(image, path)
         voxels = np.asanyarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3])
         affine = _affine_mm(image)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    said = unit or MODELLING_RANGES[modality].unit
+    scan = Scan(voxels, affine, modality, said, NiftiSource(_bare_header(image), (digest,)))
     if unit is None and modality is Modality.PET:
         _check_is_suv(voxels, path.name)
-    unit = unit or MODELLING_RANGES[modality].unit
-    return Scan(voxels, affine, modality, unit, NiftiSource(_bare_header(image), (digest,)))
+    return scan
 
 
 def read_flat_nifti(path: Path) -> NDArray[np.float32]:
@@ -53,6 +61,7 @@ def read_flat_nifti(path: Path) -> NDArray[np.float32]:
             message = f"{path.name} has shape {image.shape}, which is not one slice"
             raise InputError("unsupported", message)
         check_voxel_count(image.shape, name=path.name)
+        _check_is_all_there(image, path)
         data = np.asanyarray(image.dataobj, dtype=np.float32)
     return data.squeeze().T
 
@@ -99,6 +108,19 @@ def _check_numbers(image: Any, name: str) -> None:
     if image.get_data_dtype().kind not in "iuf":
         message = f"{name} holds {image.get_data_dtype()}; only real numbers can be restored"
         raise InputError("unsupported", message)
+
+
+def _check_is_all_there(image: Any, path: Path) -> None:
+    """Before nibabel makes room for the voxels that a header declares: the file must hold them."""
+    declared = int(np.prod(image.shape, dtype=object)) * image.get_data_dtype().itemsize
+    size = path.stat().st_size
+    is_packed = path.suffix.lower() == ".gz"
+    if declared > size * (_MOST_DEFLATED if is_packed else 1):
+        message = f"{path.name} declares {declared} bytes of voxels and holds {size}; fetch it anew"
+        raise InputError("unreadable", message)
+    if is_packed and declared > max(_ALWAYS_INFLATED, _MAX_RATIO * size):
+        message = f"{path.name} inflates {size} bytes to {declared}, over {_MAX_RATIO}:1; unpack it"
+        raise InputError("too_large", message)
 
 
 def _affine_mm(image: Any) -> NDArray[np.float64]:
