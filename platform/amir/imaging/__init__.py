@@ -8,6 +8,7 @@ from amir.imaging.derivation import Derivation
 from amir.imaging.files import check_can_write, read_scan, write_new_series, write_scan
 from amir.imaging.planes import SliceStack, from_plane, to_plane
 from amir.imaging.scan import Scan
+from amir.imaging.single_file import write_single_file
 from amir.imaging.slice_files import is_slice_file, read_slice_files
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "to_plane",
     "write_new_series",
     "write_scan",
+    "write_single_file",
 ]

@@ -26,7 +26,7 @@ from amir.imaging.dicom_polarity import check_polarity
 from amir.imaging.dicom_series import slices_of_series
 from amir.imaging.dicom_slice import Slice, missing_tag
 from amir.imaging.dicom_suv import check_is_activity, suv_factors
-from amir.imaging.scan import DicomSource, Scan, Voxels, check_voxel_count
+from amir.imaging.scan import MAX_VOXELS, DicomSource, Scan, Voxels, check_voxel_count
 from amir.modality import MODELLING_RANGES, Modality
 
 _MOST_DECODERS = 8
@@ -49,6 +49,7 @@ def read_series(
     choice: Choice | None = None,
     modality: Modality | None = None,
     unit: str | None = None,
+    max_voxels: int = MAX_VOXELS,
 ) -> Scan:
     """One series of a folder, a zip, a DICOMDIR, a list or a file, as voxels [column, row, slice].
 
@@ -62,7 +63,8 @@ def read_series(
         with refused_when_garbled("the series"):
             slices = sorted_slices(slices)
             modality = _said_modality(slices[0].modality, modality, unit)
-            check_voxel_count((slices[0].columns, slices[0].rows, len(slices)), name="the series")
+            shape = (slices[0].columns, slices[0].rows, len(slices))
+            check_voxel_count(shape, name="the series", limit=max_voxels)
             rescales = _rescales(slices, vouched=unit is not None)
             unit = unit or MODELLING_RANGES[modality].unit
             factors = _unit_factors(slices, unit)

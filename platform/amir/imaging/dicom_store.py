@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,7 @@ def drop_what_describes_other_pixels(dataset: Dataset) -> None:
         del dataset[tag]
 
 
-def save_slice(dataset: Dataset, path: Path) -> None:
+def save_slice(dataset: Dataset, path: Path | BinaryIO) -> None:
     """Write a part 10 file in Explicit VR Little Endian, named by its dataset's own identifiers."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID

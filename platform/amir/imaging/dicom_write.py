@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -43,21 +44,34 @@ def write_derived_series(scan: Scan, folder: Path, derivation: Derivation) -> in
     only the creation time differs. The folder appears complete or not at all. Returns how many
     voxels were saturated.
     """
-    if not isinstance(scan.source, DicomSource):
-        message = f"{folder.name}: the scan was not read from DICOM; use write_new_series"
-        raise InputError("unsupported", message)
-    now = datetime.now()
     saturated = 0
     with new_folder(folder) as beside, nothing_quoted():
-        # The source's flaws, such as overlong numbers, are kept.
-        for index, source in enumerate(scan.source.slices):
-            frame = scan.source.frames[index]
-            dataset = derived_header(source, frame, scan.modality, derivation, now)
-            stored = _store(scan, scan.source, index, dataset)
-            set_pixels(dataset, stored)
-            save_slice(dataset, beside / f"{index + 1:04d}.dcm")
-            saturated += stored.saturated
+        for index, (dataset, beyond) in enumerate(derived_slices(scan, derivation)):
+            save_slice(dataset, beside / slice_name(index))
+            saturated += beyond
     return saturated
+
+
+def derived_slices(scan: Scan, derivation: Derivation) -> Iterator[tuple[Dataset, int]]:
+    """The complete dataset of each slice, and how many of its voxels were saturated.
+
+    To be read under `nothing_quoted`: the source's flaws, such as overlong numbers, are kept.
+    """
+    if not isinstance(scan.source, DicomSource):
+        message = "the scan was not read from DICOM; use write_new_series"
+        raise InputError("unsupported", message)
+    now = datetime.now()
+    for index, source in enumerate(scan.source.slices):
+        frame = scan.source.frames[index]
+        dataset = derived_header(source, frame, scan.modality, derivation, now)
+        stored = _store(scan, scan.source, index, dataset)
+        set_pixels(dataset, stored)
+        yield dataset, stored.saturated
+
+
+def slice_name(index: int) -> str:
+    """The file of a derived series that holds the slice of an index from 0 on."""
+    return f"{index + 1:04d}.dcm"
 
 
 def derived_header(

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amir.errors import InputError
+from amir.imaging.array_file import is_array_file, read_array_file
 from amir.imaging.choice import split_choice
 from amir.imaging.derivation import Derivation
-from amir.imaging.scan import DicomSource, Scan
+from amir.imaging.scan import MAX_VOXELS, DicomSource, Scan
 from amir.modality import Modality
 
 # The suffix of a BIDS file name (sub-01_T1w) and the ones that collections use beside it.
@@ -25,13 +26,15 @@ def read_scan(
     *,
     modality: Modality | None = None,
     unit: str | None = None,
+    max_voxels: int = MAX_VOXELS,
 ) -> Scan:
-    """The scan in a DICOM folder, zip, DICOMDIR, list of files or file, or in a NIfTI volume.
+    """The scan in a DICOM folder, zip, DICOMDIR, list of files or file, in NIfTI or in .npy.
 
     path: where it holds several series, or several volumes of one, `PATH#LABEL`, `PATH#echo=80` or
     both (`PATH#LABEL,echo=80`) choose one; a refusal lists what there is. modality: checked against
     DICOM; NIfTI does not say it, so it must be given or be the name's BIDS suffix. unit: of a NIfTI
-    volume, by default HU, SUV or a.u.; "Bq/ml" reads PET DICOM without SUV conversion.
+    volume, by default HU, SUV or a.u.; "Bq/ml" reads PET DICOM without SUV conversion. max_voxels:
+    the most that a header may declare.
     Raises InputError, which is a ValueError, with a code and no patient data in its message.
     """
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(item) for item in path]
@@ -44,11 +47,17 @@ def read_scan(
     if len(paths) == 1 and is_nifti(paths[0]):
         from amir.imaging.nifti import read_nifti
 
-        return read_nifti(paths[0], modality=modality or modality_of_name(paths[0].name), unit=unit)
+        modality = modality or modality_of_name(paths[0].name)
+        return read_nifti(paths[0], modality=modality, unit=unit, max_voxels=max_voxels)
+    if len(paths) == 1 and is_array_file(paths[0]):
+        if modality is None:
+            message = f"{paths[0].name} does not say its modality; give modality MRI, CT or PET"
+            raise InputError("wrong_modality", message)
+        return read_array_file(paths[0], modality=modality, unit=unit, max_voxels=max_voxels)
     from amir.imaging.dicom_read import read_series
 
     source = paths[0] if len(paths) == 1 else paths
-    return read_series(source, choice=choice, modality=modality, unit=unit)
+    return read_series(source, choice=choice, modality=modality, unit=unit, max_voxels=max_voxels)
 
 
 def write_scan(scan: Scan, path: Path | str, derivation: Derivation | None = None) -> int:

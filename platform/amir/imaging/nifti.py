@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from amir.durable import new_file
 from amir.errors import InputError
-from amir.imaging.scan import NiftiSource, Scan, check_voxel_count
+from amir.imaging.scan import MAX_VOXELS, NiftiSource, Scan, check_voxel_count
 from amir.modality import MODELLING_RANGES, Modality
 
 RESTORED_DESCRIPTION = "AMIR restored, research use only"
@@ -31,7 +31,9 @@ _ALWAYS_INFLATED = 2**26
 _MILLIMETRES = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 1e-3}
 
 
-def read_nifti(path: Path, *, modality: Modality, unit: str | None = None) -> Scan:
+def read_nifti(
+    path: Path, *, modality: Modality, unit: str | None = None, max_voxels: int = MAX_VOXELS
+) -> Scan:
     """The volume of a .nii or .nii.gz file, its scale and offset applied.
 
     unit: what the values are in, by default HU, SUV or a.u. by modality. A fourth axis of length
@@ -40,7 +42,7 @@ def read_nifti(path: Path, *, modality: Modality, unit: str | None = None) -> Sc
     with _refused_when_garbled(path.name):
         image = nibabel.load(path)
         _check_kind(image, path.name)
-        check_voxel_count(image.shape, name=path.name)
+        check_voxel_count(image.shape, name=path.name, limit=max_voxels)
         _check_is_all_there(image, path)
         voxels = np.asanyarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3])
         affine = _affine_mm(image)
@@ -71,6 +73,12 @@ def write_nifti(scan: Scan, path: Path, *, restored: bool = False) -> None:
 
     float32, or the source's own integer type where it had one and every value is whole and fits.
     """
+    with new_file(path) as beside:
+        save_nifti(scan, beside, restored=restored)
+
+
+def save_nifti(scan: Scan, path: Path, *, restored: bool) -> None:
+    """As `write_nifti`, without waiting for the disk: for a file that is handed on at once."""
     header = scan.source.header.copy() if isinstance(scan.source, NiftiSource) else None
     data = _storable(scan.voxels, header)
     image = nibabel.Nifti1Image(data, scan.affine, header, dtype=data.dtype)
@@ -78,8 +86,7 @@ def write_nifti(scan: Scan, path: Path, *, restored: bool = False) -> None:
     image.header.set_slope_inter(1.0, 0.0)
     if restored:
         image.header["descrip"] = RESTORED_DESCRIPTION.encode()
-    with new_file(path) as beside:
-        nibabel.save(image, beside)
+    nibabel.save(image, path)
 
 
 @contextmanager

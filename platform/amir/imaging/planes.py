@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amir.imaging.scan import FileSource, Scan, Voxels
+from amir.imaging.scan import ArraySource, FileSource, Scan, Voxels
 from amir.modality import Modality, Plane
 
 # Per plane, where slice index, row and column run to: (world axis of RAS, sign). Radiological
@@ -58,7 +58,7 @@ def in_plane(
     spacing_mm: tuple[float, float, float],
     modality: Modality,
     unit: str,
-    source: FileSource | None = None,
+    source: FileSource | ArraySource | None = None,
 ) -> Scan:
     """A scan whose `to_plane` gives these slices [n, H, W]; spacing_mm: (row, column, slice).
 

@@ -54,6 +54,14 @@ class FileSource:
 
 
 @dataclass(frozen=True, eq=False)
+class ArraySource:
+    """An array without a header; axes: 2 where it was one slice, else 3."""
+
+    axes: int
+    file_digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """One volume of one patient.
 
@@ -65,7 +73,7 @@ class Scan:
     affine: NDArray[np.float64]
     modality: Modality
     unit: str
-    source: DicomSource | NiftiSource | FileSource | None = None
+    source: DicomSource | NiftiSource | FileSource | ArraySource | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "voxels", np.asarray(self.voxels, dtype=np.float32))
@@ -99,11 +107,11 @@ def digest_of_files(file_digests: Sequence[str]) -> str:
     return hashlib.sha256("".join(sorted(file_digests)).encode()).hexdigest()
 
 
-def check_voxel_count(shape: Sequence[int], *, name: str) -> None:
+def check_voxel_count(shape: Sequence[int], *, name: str, limit: int = MAX_VOXELS) -> None:
     """Refuse a declared volume before any of it is decoded."""
     count = int(np.prod([int(size) for size in shape], dtype=object))
-    if count > MAX_VOXELS:
-        message = f"{name} declares {count} voxels, the limit is {MAX_VOXELS}; crop or split it"
+    if count > limit:
+        message = f"{name} declares {count} voxels, the limit is {limit}; crop or split it"
         raise InputError("too_large", message)
 
 
