@@ -1,6 +1,15 @@
 """Every setting of every job: typed, bounded, documented; the same in YAML and dotted options."""
 
 from amir.config.degradations import CTDegradation, Degradations, MRIDegradation, PETDegradation
+from amir.config.engine import (
+    BatchSettings,
+    ChallengerSettings,
+    EngineSettings,
+    Precision,
+    ReplicaSettings,
+    SwapSettings,
+    TileSettings,
+)
 from amir.config.evaluating import (
     EvaluateSettings,
     FigureName,
@@ -15,7 +24,6 @@ from amir.config.promoting import ExportSettings, GateSettings, PromoteSettings
 from amir.config.restoring import DemoSettings, RestoreSettings
 from amir.config.section import PositiveFloat, Section
 from amir.config.serving import (
-    EngineSettings,
     HttpSettings,
     JobSettings,
     LimitSettings,
@@ -40,7 +48,9 @@ from amir.config.training import (
 
 __all__ = [
     "Axis",
+    "BatchSettings",
     "CTDegradation",
+    "ChallengerSettings",
     "CheckpointSettings",
     "ConfirmSettings",
     "DataSettings",
@@ -65,9 +75,11 @@ __all__ = [
     "PETDegradation",
     "PaperSettings",
     "PositiveFloat",
+    "Precision",
     "PrepareSettings",
     "PromoteSettings",
     "RateSettings",
+    "ReplicaSettings",
     "ReportSettings",
     "RestoreSettings",
     "SchedulerSettings",
@@ -75,8 +87,10 @@ __all__ = [
     "ServeSettings",
     "SplitFractions",
     "StatusSettings",
+    "SwapSettings",
     "SweepSettings",
     "TableName",
+    "TileSettings",
     "TokenSettings",
     "TrackingSettings",
     "TrainSettings",

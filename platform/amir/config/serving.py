@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from amir.config.engine import EngineSettings
 from amir.config.section import PositiveFloat, Section
 from amir.config.tracking import TrackingSettings
 
@@ -76,10 +77,6 @@ class LimitSettings(Section):
     """Slices that go to the engine together, as float32."""
     chunks_in_flight: Count = 4
     """How many such chunks of one upload are at the engine at once."""
-
-
-class EngineSettings(Section):
-    """How slices are restored."""
 
 
 class JobSettings(Section):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from amir.dataset.slices import SlicePair
 from amir.errors import InputError
+from amir.inference.expert_counts import level_name
 from amir.inference.restorer import Restorer
 from amir.models.routing import (
     Choice,
@@ -123,15 +123,6 @@ def route_slice(restorer: Restorer, pair: SlicePair) -> SliceRouting:
         masks=recorder.channels(),
         instruction=None if instruction is None else _array(instruction[0]),
     )
-
-
-def level_name(path: str) -> str:
-    """`encoder_routing.0` -> `encoder 1`, `latent_routing` -> `latent`."""
-    found = re.fullmatch(r"(\w+?)_routing(?:\.(\d+))?", path)
-    if not found:
-        return path
-    stage, number = found.groups()
-    return stage if number is None else f"{stage} {int(number) + 1}"
 
 
 def _watch(recorder: RoutingRecorder, path: str, module: nn.Module) -> list[Any]:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from amir.config import RestoreSettings
 from amir.errors import InputError
 from amir.imaging import Derivation, check_can_write, read_scan, write_scan
-from amir.inference.restorer import Restoration, Restorer
+from amir.inference.restorer import Restorer
+from amir.inference.scan_restoration import Restoration
 from amir.modality import Modality
 
 TASKS = {Modality.MRI: "mri-sr", Modality.CT: "ct-denoise", Modality.PET: "pet-synthesis"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,29 +12,14 @@ from torch import nn
 
 from amir.checkpoint import Checkpoint
 from amir.config import IntensityScale
-from amir.imaging import Scan, from_plane, to_plane
-from amir.inference.padding import crop, pad
-from amir.intensity import intensity_scale
-from amir.modality import MODELLING_RANGES, TRAINING_PLANES, Modality
+from amir.imaging import Scan
+from amir.inference.normalising import from_network, to_network
+from amir.inference.scan_restoration import Restoration, cut_scan
+from amir.modality import Modality
 from amir.references import find_model
 
 Slices = NDArray[np.float32]
 PIXELS_PER_BATCH = 8 * 256 * 256  # bounds the memory of one forward
-
-
-@dataclass(frozen=True)
-class Restoration:
-    """A restored scan and what a careful reader wants to know of it.
-
-    clipped: voxels outside the modelling range, handed through unchanged. saturated: voxels that
-    the file it was written to cannot hold, set to the nearest value.
-    """
-
-    scan: Scan
-    clipped: int
-    intensity_scale: float
-    model_digest: str
-    saturated: int = 0
 
 
 class Restorer:
@@ -78,12 +62,9 @@ class Restorer:
 
     def restore(self, scan: Scan) -> Restoration:
         """The scan restored in slices of the plane of training, on its own grid, in its units."""
-        plane = TRAINING_PLANES[scan.modality]
-        scale = intensity_scale(scan.voxels, scan.modality, self.intensity)
-        degraded = to_plane(scan, plane).slices
-        restored = self.restore_slices(degraded, scan.modality, scale=scale)
-        clipped = int(np.count_nonzero(_outside(degraded * np.float32(scale), scan.modality)))
-        return Restoration(from_plane(restored, scan, plane), clipped, scale, self.digest)
+        cut = cut_scan(scan, self.intensity)
+        restored = self.restore_slices(cut.slices, scan.modality, scale=cut.scale)
+        return cut.restored(restored, model_digest=self.digest)
 
     def restore_slices(self, degraded: Slices, modality: Modality, *, scale: float = 1.0) -> Slices:
         """Slices [n, H, W] in physical units restored, units and size kept.
@@ -94,9 +75,8 @@ class Restorer:
         degraded = np.asarray(degraded, np.float32)
         restored = np.empty_like(degraded)
         for part in _batches(degraded):
-            scaled = degraded[part] * np.float32(scale)
-            image = self._forward(scaled, modality) / np.float32(scale)
-            restored[part] = np.where(_outside(scaled, modality), degraded[part], image)
+            images = self._forward(to_network(degraded[part], modality, scale=scale))
+            restored[part] = from_network(images, degraded[part], modality, scale=scale)
         return restored
 
     def restore_slice(self, degraded: Slices, modality: Modality, *, scale: float = 1.0) -> Slices:
@@ -105,18 +85,10 @@ class Restorer:
         return restored
 
     @torch.inference_mode()
-    def _forward(self, scaled: Slices, modality: Modality) -> Slices:
-        limits = MODELLING_RANGES[modality]
-        height, width = scaled.shape[-2:]
-        network_input = torch.from_numpy(pad(limits.normalise(scaled)))[:, None]
-        image = self.model(network_input.to(self.device)).image
-        restored: Slices = limits.denormalise(image[:, 0].float().cpu().numpy())
-        return crop(restored, height, width)
-
-
-def _outside(scaled: Slices, modality: Modality) -> NDArray[np.bool_]:
-    limits = MODELLING_RANGES[modality]
-    return (scaled < limits.lower) | (scaled > limits.upper)
+    def _forward(self, images: Slices) -> Slices:
+        restored = self.model(torch.from_numpy(images)[:, None].to(self.device)).image
+        array: Slices = restored[:, 0].float().cpu().numpy()
+        return array
 
 
 def _batches(slices: Slices) -> Iterator[slice]:

@@ -1,0 +1,130 @@
+"""One network on one device: padded images in, restored images out, and what the routing did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from amir.config import Precision, TileSettings
+from amir.inference.expert_counts import ExpertCounts
+from amir.inference.tiling import Blending, windows
+
+Images = NDArray[np.float32]
+
+
+@runtime_checkable
+class Instructed(Protocol):
+    """A network whose instruction averages over the whole image: tiles share their slice's."""
+
+    def instruct(self, degraded: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """What a batch of B images became.
+
+    images: [B, h, w] in 0..1, not clipped. instruction: [B, 256], None in a network without one.
+    expert_use: by level [B, M], the share of the pixels that each expert saw; empty if not routed.
+    """
+
+    images: Images
+    instruction: Images | None
+    expert_use: Mapping[str, Images]
+
+
+class NetworkRunner:
+    """network: of the contract, in evaluation mode; it is moved to the device and belongs to this.
+
+    Images of more pixels than a tile may have are restored in tiles, with one instruction.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        device: str | torch.device = "cpu",
+        precision: Precision = "float32",
+        tile: TileSettings | None = None,
+        compiled: bool = False,
+    ) -> None:
+        self.device = torch.device(device)
+        self.precision = precision
+        self.tile = tile or TileSettings()
+        self._network = network.to(self.device)
+        self._counts = ExpertCounts(self._network)
+        self._instruct = network.instruct if isinstance(network, Instructed) else None
+        self._call: Callable[..., tuple[Tensor, Tensor]] = self._network
+        if compiled and self.device.type == "cuda":
+            self._call = torch.compile(self._network)
+
+    @torch.inference_mode()
+    def run(self, images: Images, *, alive: Callable[[], None] = lambda: None) -> Passed:
+        """images: [B, h, w] in 0..1, padded. alive: called before each forward."""
+        with self._precision():
+            if images.shape[1] * images.shape[2] <= self.tile.pixels:
+                alive()
+                return self._forward(images, self._instruction(images))
+            return _joined([self._tiled(image, alive) for image in images])
+
+    def _forward(self, images: Images, instruction: Tensor | None) -> Passed:
+        self._counts.clear()
+        known = {} if instruction is None else {"instruction": instruction}
+        restored, _ = self._call(self._on_device(images), **known)
+        return Passed(
+            _array(restored[:, 0]),
+            None if instruction is None else _array(instruction),
+            {level: _array(use) for level, use in self._counts.shares(len(images)).items()},
+        )
+
+    def _instruction(self, images: Images) -> Tensor | None:
+        return None if self._instruct is None else self._instruct(self._on_device(images))
+
+    def _tiled(self, image: Images, alive: Callable[[], None]) -> Passed:
+        height, width = image.shape
+        instruction = self._instruction(image[None])
+        blending, passes = Blending(height, width, overlap=self.tile.overlap), []
+        for window in windows(height, width, **self.tile.model_dump()):
+            alive()
+            passed = self._forward(image[None][:, *window], instruction)
+            blending.add(window, passed.images[0])
+            passes.append(passed.expert_use)
+        use = {level: np.mean([p[level] for p in passes], axis=0) for level in passes[0]}
+        return Passed(
+            blending.image()[None], None if instruction is None else _array(instruction), use
+        )
+
+    def _on_device(self, images: Images) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(images))[:, None]
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def _joined(passes: list[Passed]) -> Passed:
+    first = passes[0]
+    instructions = [p.instruction for p in passes if p.instruction is not None]
+    return Passed(
+        np.concatenate([p.images for p in passes]),
+        np.concatenate(instructions) if instructions else None,
+        {
+            level: np.concatenate([p.expert_use[level] for p in passes])
+            for level in first.expert_use
+        },
+    )
+
+
+def _array(tensor: Tensor) -> Images:
+    array: Images = tensor.float().cpu().numpy()
+    return array
