@@ -82,6 +82,21 @@ class LimitSettings(Section):
 class JobSettings(Section):
     """Long work that outlives a connection."""
 
+    folder: Path | None = None
+    """On a disk that all replicas share; null: jobs/ below storage."""
+    keep_hours: PositiveFloat = 24
+    """How long a job, its file and its result are kept after the job's last change."""
+    stored: Count = 1000
+    """Most jobs kept at once."""
+    stored_bytes: Bytes = 64 * 2**30
+    """Most bytes kept at once, uploads and results together."""
+    at_once: Count = 2
+    """Jobs that one replica works on at once; more wait."""
+    lease_seconds: PositiveFloat = 15
+    """After that long without a sign of life from its replica, another takes a job over."""
+    attempts: Count = 3
+    """A job that this many replicas died of has failed."""
+
 
 class TrustSettings(Section):
     """What is flagged, and what is refused."""
