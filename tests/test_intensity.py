@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from amir.config import IntensityScale
+from amir.errors import InputError
 from amir.intensity import intensity_scale
 from amir.modality import Modality
 
@@ -62,3 +63,15 @@ def test_a_constant_scan_lands_on_the_set_point(value: float) -> None:
     assert intensity_scale(scan, Modality.MRI, PERCENTILE) * value == pytest.approx(1500)
     scan[0, 0, 0] = np.nextafter(np.float32(value), np.float32(0))
     assert intensity_scale(scan, Modality.MRI, PERCENTILE) * value == pytest.approx(1500)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e30])
+def test_numbers_that_no_scanner_stores_are_refused(factor: float, head: np.ndarray) -> None:
+    with pytest.raises(InputError) as caught:
+        intensity_scale(head * np.float32(factor), Modality.MRI, PERCENTILE)
+    assert caught.value.code == "unsupported"
+
+
+def test_a_voxel_far_below_all_others_is_refused(head: np.ndarray) -> None:
+    with pytest.raises(InputError):
+        intensity_scale(np.append(head, np.float32(-3e38)), Modality.MRI, PERCENTILE)
