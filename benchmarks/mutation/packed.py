@@ -106,15 +106,15 @@ def rename_member(content: bytes, random: Random) -> bytes:
 def zipped(members: list[tuple[str, bytes]]) -> bytes:
     """Names and contents as an archive, which may have a name twice."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         seen: set[str] = set()
         for name, data in members:
             # Python warns of a name that it has written; the second is renamed once it is there.
             if name in seen:
-                archive.writestr(other := zipfile.ZipInfo(f"{name}~"), data)
+                archive.writestr(other := zipfile.ZipInfo(f"{name}~"), data, zipfile.ZIP_DEFLATED)
                 other.filename = name
             else:
-                archive.writestr(zipfile.ZipInfo(name), data)
+                archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
             seen.add(name)
     return file.getvalue()
 
