@@ -11,6 +11,7 @@ CODES = {
     "unsupported": "a valid image of a kind that the platform does not handle",
     "not_finite": "the image holds NaN or infinite values",
     "empty": "there is nothing to read, or nothing but air in it",
+    "outlier": "the image is unlike what the network was trained on",
     "too_large": "the input exceeds a limit",
     "missing_file": "a file or folder does not exist",
     "invalid_cohort": "the cohort file is wrong or leaks patients between splits",

@@ -30,7 +30,6 @@ from amir.config.serving import (
     RateSettings,
     ServeSettings,
     TokenSettings,
-    TrustSettings,
 )
 from amir.config.sweeping import Axis, ConfirmSettings, SchedulerSettings, SweepSettings
 from amir.config.tracking import TrackingSettings
@@ -45,8 +44,10 @@ from amir.config.training import (
     ValidationSettings,
     WorkerSettings,
 )
+from amir.config.trust import Answer, Passes, TrustSettings, Upsampling
 
 __all__ = [
+    "Answer",
     "Axis",
     "BatchSettings",
     "CTDegradation",
@@ -74,6 +75,7 @@ __all__ = [
     "OptimizerSettings",
     "PETDegradation",
     "PaperSettings",
+    "Passes",
     "PositiveFloat",
     "Precision",
     "PrepareSettings",
@@ -95,6 +97,7 @@ __all__ = [
     "TrackingSettings",
     "TrainSettings",
     "TrustSettings",
+    "Upsampling",
     "ValidationSettings",
     "WorkerSettings",
 ]

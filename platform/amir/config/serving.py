@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from amir.config.engine import EngineSettings
 from amir.config.section import PositiveFloat, Section
 from amir.config.tracking import TrackingSettings
+from amir.config.trust import TrustSettings
 
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
@@ -96,10 +97,6 @@ class JobSettings(Section):
     """After that long without a sign of life from its replica, another takes a job over."""
     attempts: Count = 3
     """A job that this many replicas died of has failed."""
-
-
-class TrustSettings(Section):
-    """What is flagged, and what is refused."""
 
 
 def _champion() -> dict[str, str]:

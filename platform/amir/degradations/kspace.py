@@ -74,6 +74,26 @@ def _kept_lines(size: int, factor: int) -> NDArray[np.float32]:
     return np.asarray(kept, np.float32)
 
 
+def detail_beyond(slices: NDArray[Any], *, factor: int) -> float:
+    """How much detail lies outside the centre of k-space that `crop_kspace` keeps.
+
+    slices: [n, H, W]. The mean amplitude of the lines outside over that of those inside, but for
+    the mean; 0 for constant slices. Not 0 once the outer lines were cropped: the magnitude brings
+    a little back.
+    """
+    if factor == 1:
+        return 0.0
+    sizes = slices.shape[-2:]
+    kept = np.outer(*(_kept_lines(size, min(factor, size)) for size in sizes)) > 0
+    amplitude = np.abs(fft.fft2(slices.astype(np.float32))).mean(axis=0)
+    outside = amplitude[~kept]
+    kept[0, 0] = False
+    inside = amplitude[kept]
+    if not inside.size or not outside.size or inside.mean() == 0:
+        return 0.0
+    return float(outside.mean() / inside.mean())
+
+
 def _complex_noise(shape: tuple[int, ...], deviation: float, seed: int) -> NDArray[np.complex64]:
     generator = slice_generator(seed)
     real, imaginary = generator.standard_normal((2, *shape), dtype=np.float32) * deviation

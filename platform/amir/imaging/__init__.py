@@ -10,6 +10,7 @@ from amir.imaging.planes import SliceStack, from_plane, to_plane
 from amir.imaging.scan import Scan
 from amir.imaging.single_file import write_single_file
 from amir.imaging.slice_files import is_slice_file, read_slice_files
+from amir.imaging.upsampling import upsample
 
 __all__ = [
     "Derivation",
@@ -22,6 +23,7 @@ __all__ = [
     "read_slice_files",
     "split_choice",
     "to_plane",
+    "upsample",
     "write_new_series",
     "write_scan",
     "write_single_file",

@@ -13,8 +13,15 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from amir.durable import new_folder
-from amir.imaging.dicom_phantom_header import ACTIVITY_PER_SUV, decimals, lps, phantom_header
-from amir.imaging.dicom_store import StoredSlice, save_slice, set_pixels, slope_for, store_with
+from amir.imaging.dicom_phantom_header import ACTIVITY_PER_SUV, lps, phantom_header
+from amir.imaging.dicom_store import (
+    StoredSlice,
+    decimals,
+    save_slice,
+    set_pixels,
+    slope_for,
+    store_with,
+)
 from amir.imaging.dicom_uid import uid_from_text
 from amir.imaging.scan import Scan
 from amir.modality import Modality

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
-from pydicom.valuerep import DSfloat
 
+from amir.imaging.dicom_store import decimals
 from amir.imaging.dicom_uid import uid_from_text
 from amir.imaging.scan import Scan
 from amir.modality import Modality
@@ -50,11 +50,6 @@ def lps(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     turned = np.array(vector, dtype=np.float64)
     turned[:2] *= -1
     return turned
-
-
-def decimals(values: NDArray[np.float64]) -> list[DSfloat]:
-    """Numbers as decimal strings of at most 16 characters."""
-    return [DSfloat(float(value), auto_format=True) for value in values]
 
 
 def _add_patient_and_study(dataset: Dataset, patient_id: str, root: tuple[str, ...]) -> None:

@@ -56,6 +56,11 @@ def slope_for(physical: NDArray[np.float64], *, is_signed: bool) -> DSfloat:
     return DSfloat(peak / largest if peak > 0 else 1.0, auto_format=True)
 
 
+def decimals(values: NDArray[np.float64]) -> list[DSfloat]:
+    """Numbers as decimal strings of at most 16 characters."""
+    return [DSfloat(float(value), auto_format=True) for value in values]
+
+
 def set_pixels(dataset: Dataset, stored: StoredSlice) -> None:
     """Put the integers and their extremes into a header whose pixel format holds them."""
     kind = "i" if dataset.PixelRepresentation == 1 else "u"

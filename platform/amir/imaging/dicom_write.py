@@ -64,6 +64,8 @@ def derived_slices(scan: Scan, derivation: Derivation) -> Iterator[tuple[Dataset
     for index, source in enumerate(scan.source.slices):
         frame = scan.source.frames[index]
         dataset = derived_header(source, frame, scan.modality, derivation, now)
+        if not scan.source.is_on_source_grid:
+            dataset.SourceImageSequence[0].SpatialLocationsPreserved = "NO"
         stored = _store(scan, scan.source, index, dataset)
         set_pixels(dataset, stored)
         yield dataset, stored.saturated

@@ -38,7 +38,7 @@ def to_plane(scan: Scan, plane: Plane) -> SliceStack:
     axial and coronal columns from the patient's right to left, sagittal ones from anterior to
     posterior. An oblique scan is not resampled: the closest voxel axes are taken.
     """
-    order, flipped = _voxel_axes(scan.affine, plane)
+    order, flipped = voxel_axes(scan.affine, plane)
     slices = np.flip(scan.voxels.transpose(order), flipped)
     slice_mm, row_mm, column_mm = (scan.spacing_mm[axis] for axis in order)
     return SliceStack(np.ascontiguousarray(slices), (row_mm, column_mm, slice_mm), plane)
@@ -46,7 +46,7 @@ def to_plane(scan: Scan, plane: Plane) -> SliceStack:
 
 def from_plane(slices: NDArray[Any], scan: Scan, plane: Plane) -> Scan:
     """The exact inverse of `to_plane`: `scan` with the intensities of slices [n, H, W]."""
-    order, flipped = _voxel_axes(scan.affine, plane)
+    order, flipped = voxel_axes(scan.affine, plane)
     voxels = np.flip(slices, flipped).transpose(np.argsort(order))
     return scan.with_voxels(np.ascontiguousarray(voxels))
 
@@ -73,8 +73,8 @@ def in_plane(
     return Scan(np.ascontiguousarray(slices), affine, modality, unit, source)
 
 
-def _voxel_axes(affine: NDArray[np.float64], plane: Plane) -> tuple[list[int], tuple[int, ...]]:
-    """(voxel axes of slice, row and column; positions among them that run the other way)."""
+def voxel_axes(affine: NDArray[np.float64], plane: Plane) -> tuple[list[int], tuple[int, ...]]:
+    """(voxel axes that count slices, rows and columns; places among them that run backwards)."""
     closest = _closest_voxel_axes(affine)
     order, flipped = [], []
     for position, (world, sign) in enumerate(_DIRECTIONS[plane]):

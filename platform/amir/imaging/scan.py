@@ -30,12 +30,14 @@ class DicomSource:
     slices: one classic header per slice, without pixel data, in the order of the third voxel axis.
     unit_factors: per slice, voxel = rescaled stored value * factor (SUV per Bq/ml; 1 otherwise).
     frames: per slice, its place in a multi-frame file from 1 on; None in a file of its own.
+    is_on_source_grid: false once the headers tell of another grid than the files have.
     """
 
     slices: tuple[Dataset, ...]
     unit_factors: tuple[float, ...]
     file_digests: tuple[str, ...]
     frames: tuple[int | None, ...]
+    is_on_source_grid: bool = True
 
 
 @dataclass(frozen=True, eq=False)
