@@ -16,14 +16,15 @@ from measures import Line, cpu_seconds, resident_megabytes
 from noise_shards import write_dataset
 
 from amir import cluster
-from amir.config import ModelSettings
+from amir.config import ModelSettings, OptimizerSettings
 from amir.dataset.loading import ray_batches
 from amir.dataset.manifest import read_manifest
 from amir.dataset.plan import Plan
 from amir.dataset.reader import Batch, Reader, build_index
 from amir.modality import Modality
 from amir.models.registry import build_model
-from amir.training.step import to_crops, train_step
+from amir.training.optimizer import build_optimizers
+from amir.training.step import Objective, to_crops, train_step
 
 BATCH = 32
 CROP = 128
@@ -105,7 +106,7 @@ class Step:
         blocks = heads = (1, 1, 1, 1)
         settings = ModelSettings(dim=dim, blocks=blocks, refinement_blocks=1, heads=heads)
         self.model = build_model(settings.name, **settings.network())
-        self.optimizer = torch.optim.Adam(self.model.parameters())
+        self.optimizers = build_optimizers(self.model, OptimizerSettings())
 
     def seconds(self, batches: Iterable[Batch], steps: int) -> float:
         """Of one step on average, two for warming up left out."""
@@ -113,7 +114,7 @@ class Step:
             if number == 0:
                 start = time.perf_counter()
             crops = to_crops(batch, torch.device("cpu"))
-            train_step(self.model, crops, self.optimizer, balance_weight=0.001)
+            train_step(self.model, crops, self.optimizers, Objective(0.001))
         return (time.perf_counter() - start) / steps
 
 

@@ -6,6 +6,7 @@ from amir import cluster
 from amir.command_line import settings_from
 from amir.config import TrainSettings
 from amir.job import run_job, say
+from amir.training.forecast import forecast
 from amir.training.ray_trainer import check, run
 
 SHORTCUTS = {"data": "data.path"}
@@ -13,7 +14,11 @@ SHORTCUTS = {"data": "data.path"}
 
 def main(arguments: Sequence[str]) -> None:
     settings = settings_from(arguments, TrainSettings, shortcuts=SHORTCUTS)
-    check(settings)
+    manifest = check(settings)
+    if settings.dry_run:
+        for line in forecast(settings, manifest):
+            say(line)
+        return
     cluster.connect()
     result = run(settings)
     name = result.folder.name

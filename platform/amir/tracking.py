@@ -21,6 +21,7 @@ from amir.errors import InputError
 MODEL = "amir"  # the registered model
 LOSS, L1, BALANCE = "train/loss", "train/l1", "train/balance"
 CONTRAST = "train/contrast"
+LEFT_OUT = "train/left_out"  # 1 where a step was not taken
 LEARNING_RATE, RATE, WAIT = "train/learning_rate", "train/samples_per_second", "train/data_wait"
 GAIN, GAIN_WORST = "validation/gain", "validation/gain_worst"
 PARAMETERS_PER_CALL, METRICS_PER_CALL = 100, 1000  # MLflow's limits

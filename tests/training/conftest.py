@@ -17,13 +17,12 @@ from amir.dataset.slices import SlicePair, spread_slices
 from amir.inference.restorer import Restorer
 from amir.modality import Modality
 from amir.tracking import Untracked
-from amir.training.contrast import momentum_contrast
 from amir.training.initial import initial_model
 from amir.training.loop import train
 from amir.training.observer import RunObserver
-from amir.training.optimizer import build_optimizer
+from amir.training.phases import phases
 from amir.training.run_folder import RunFolder
-from amir.training.state import TrainingState, save_checkpoint, take_up
+from amir.training.state import save_checkpoint, take_up, training_state
 from amir.training.validation import Scores, validate
 
 
@@ -44,18 +43,21 @@ class LocalRun:
         self.folder = RunFolder(settings.storage / str(settings.run))
         self.folder.path.mkdir(parents=True, exist_ok=True)
         model = initial_model(settings)
-        optimizer = build_optimizer(model, settings.optimizer)
-        self.state = TrainingState(model, model, optimizer, momentum_contrast(settings, model))
+        self.state = training_state(settings, model, model)
         take_up(self.state, self.folder, rank=0, workers=1)
 
-    def batches(self) -> Iterable[Batch]:
+    def reader(self, crop: int) -> Reader:
         data = self.settings.data
         index = build_index(read_manifest(data.path), "train", data.tasks)
         plan = Plan(index, self.settings.seed, self.settings.batch, data.sampling)
-        return Reader(data.path, plan, crop=data.crop).batches(self.state.step, self.settings.steps)
+        return Reader(data.path, plan, crop=crop)
+
+    def batches(self) -> Iterable[Batch]:
+        for crop, first, stop in phases(self.settings, self.state.step):
+            yield from self.reader(crop).batches(first, stop)
 
     def train(self, batches: Iterable[Batch] | None = None) -> LocalRun:
-        restorer = Restorer(self.state.model)
+        restorer = Restorer(self.state.kept)
         train(
             self.state,
             self.batches() if batches is None else batches,
@@ -64,6 +66,7 @@ class LocalRun:
             rank=0,
             validate=lambda: validate(restorer, self.pairs),
             save=self.save,
+            names=self.reader(self.settings.data.crop).names,
             observer=RunObserver(self.folder, Untracked(), batch=self.settings.batch),
         )
         return self

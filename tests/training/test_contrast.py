@@ -21,7 +21,7 @@ from amir.training.contrast import (
     momentum_contrast,
     two_views,
 )
-from amir.training.step import Crops, seed_step, train_step
+from amir.training.step import Crops, Objective, seed_step, train_step
 from tests.gloo_workers import on_workers
 
 CONTRASTIVE = {"model.instruction": "contrastive", "loss.contrast_queue": 8}
@@ -158,8 +158,9 @@ def crops(step: int, share: slice) -> Crops:
     """A worker's share of a step's batch; its views are the whole crops, the same for any share."""
     generator = torch.Generator().manual_seed(step)
     degraded, target = torch.rand((2, BATCH, 1, 9, 9), generator=generator, dtype=torch.float64)
-    grown = [nn.functional.pad(image, (0, 7, 0, 7)) for image in (degraded, target)]
-    return Crops(*(g[share] for g in grown), torch.ones_like(grown[0][share], dtype=torch.bool))
+    grown = [nn.functional.pad(image, (0, 7, 0, 7))[share] for image in (degraded, target)]
+    valid = torch.ones_like(grown[0], dtype=torch.bool)
+    return Crops(*grown, valid, torch.zeros(len(valid), dtype=torch.long))
 
 
 def trained(rank: int, workers: int) -> dict[str, Tensor]:
@@ -192,13 +193,9 @@ def test_a_step_with_contrast_adds_its_weighted_loss() -> None:
     model = network()
     contrast = contrast_of(model.instruction, contrast_weight=0.25)
     degraded, target = torch.rand(2, 2, 1, SIDE, SIDE)
-    whole = Crops(degraded, target, torch.ones_like(degraded, dtype=torch.bool))
-    losses = train_step(
-        model,
-        whole,
-        torch.optim.SGD(model.parameters(), lr=0.1),
-        balance_weight=0,
-        contrast=contrast,
-    )
+    valid = torch.ones_like(degraded, dtype=torch.bool)
+    whole = Crops(degraded, target, valid, torch.tensor([0, 2]))
+    still = torch.optim.SGD(model.parameters(), lr=0.1)
+    losses = train_step(model, whole, [still], Objective(0, contrast)).losses
     assert losses.contrast > 0
     torch.testing.assert_close(losses.total, losses.l1 + 0.25 * losses.contrast)

@@ -12,8 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from amir.config import OptimizerSettings
 from amir.models.amir import AMIR
-from amir.training.optimizer import build_optimizer
-from amir.training.step import Crops, train_step
+from amir.training.optimizer import build_optimizers
+from amir.training.step import Crops, Objective, train_step
 from tests.gloo_workers import on_workers
 
 STEPS, BATCH, SIDE = 3, 4, 16
@@ -35,18 +35,28 @@ def crops(step: int, share: slice) -> Crops:
     )
     valid = torch.ones(BATCH, 1, SIDE, SIDE, dtype=torch.bool)
     valid[0, :, 3:] = False
-    return Crops(degraded[share], target[share], valid[share])
+    return Crops(degraded[share], target[share], valid[share], torch.arange(BATCH)[share] % 3)
 
 
-def updated(rank: int, workers: int) -> dict[str, Tensor]:
+OBJECTIVES = {
+    "published": {"balance_weight": 0.1},
+    "in parts, clipped": {"balance_weight": 0.0, "clip_norm": 0.05, "accumulate": 2},
+}
+
+
+def updated(rank: int, workers: int) -> dict[str, dict[str, Tensor]]:
     """The weights after some steps, by the trainer's own step and optimizer."""
+    return {name: _updated(rank, workers, Objective(**o)) for name, o in OBJECTIVES.items()}
+
+
+def _updated(rank: int, workers: int, objective: Objective) -> dict[str, Tensor]:
     torch.manual_seed(7)
     model = AMIR(**NETWORK).double().train()
     network = DistributedDataParallel(model) if workers > 1 else model
-    optimizer = build_optimizer(model, OptimizerSettings(learning_rate=1e-3))
+    optimizers = build_optimizers(model, OptimizerSettings(learning_rate=1e-3))
     share = slice(rank * BATCH // workers, (rank + 1) * BATCH // workers)
     for step in range(STEPS):
-        train_step(network, crops(step, share), optimizer, balance_weight=0.1)
+        train_step(network, crops(step, share), optimizers, objective)
     return model.state_dict()
 
 
@@ -55,5 +65,7 @@ def test_two_workers_make_the_updates_of_one(tmp_path: Path) -> None:
     of_workers = on_workers(updated, 2, tmp_path)
     alone = updated(0, 1)
     for weights in of_workers:
-        for name, weight in weights.items():
-            torch.testing.assert_close(weight, alone[name], rtol=0, atol=1e-6, msg=name)
+        for objective, named in weights.items():
+            for name, weight in named.items():
+                found = alone[objective][name]
+                torch.testing.assert_close(weight, found, rtol=0, atol=1e-6, msg=name)

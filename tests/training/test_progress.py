@@ -26,6 +26,16 @@ def test_a_line_says_where_the_run_stands_and_how_long_it_takes() -> None:
     assert line == "step 10/1000 | 8.0 crops/s | 16:30 left | l1 0.0200 | balance 1.50"
 
 
+def test_the_error_of_each_task_is_that_of_the_steps_that_had_a_slice_of_it() -> None:
+    rows = [trained(1) | {"train/l1/MRI": 0.01}, trained(2) | {"train/l1/PET": 0.05}]
+    assert "l1 0.0200 (MRI 0.0100 PET 0.0500)" in progress_line(rows, steps=9, batch=8)
+
+
+def test_steps_that_were_left_out_are_counted() -> None:
+    rows = [trained(1), {"step": 2, "train/left_out": 1.0}, trained(3)]
+    assert "| 1 steps left out" in progress_line(rows, steps=9, batch=8)
+
+
 def test_hours_are_written_out() -> None:
     assert "3:00:00 left" in progress_line([trained(1)], steps=10801, batch=8)
 

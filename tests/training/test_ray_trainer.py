@@ -9,7 +9,7 @@ import pytest
 
 from amir.config import WorkerSettings
 from amir.errors import InputError
-from amir.training.loop import DivergedError
+from amir.training.divergence import DivergedError
 from amir.training.ray_trainer import interruptible, reason_of
 from amir.training.ray_worker import torch_threads
 

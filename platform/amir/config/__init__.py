@@ -36,6 +36,7 @@ from amir.config.tracking import TrackingSettings
 from amir.config.training import (
     CheckpointSettings,
     DataSettings,
+    DivergenceSettings,
     LossSettings,
     ModelSettings,
     OptimizerSettings,
@@ -57,6 +58,7 @@ __all__ = [
     "DataSettings",
     "Degradations",
     "DemoSettings",
+    "DivergenceSettings",
     "EngineSettings",
     "EvaluateSettings",
     "ExportSettings",

@@ -23,6 +23,10 @@ class DataSettings(Section):
     """Tasks in proportion to their slices, as published, or all alike."""
     flips: bool = False
     """Random flips and quarter turns of the crops (the published recipe has none)."""
+    late_crop: Annotated[int, Field(ge=16, multiple_of=8)] | None = None
+    """Height and width of the crops from late_crop_from on; null keeps `crop` to the end."""
+    late_crop_from: Annotated[int, Field(ge=1)] = 1
+    """The step, counted from 0, that is the first with late crops."""
 
 
 class ModelSettings(Section):
@@ -67,6 +71,8 @@ class ModelSettings(Section):
 class LossSettings(Section):
     balance_weight: Annotated[float, Field(ge=0)] = 0.001
     """gamma of Eq. 5: weight of the balance loss beside L1."""
+    balancing: Literal["none", "uncertainty"] = "none"
+    """Every pixel alike, as published, or tasks weighted by a learnt scale of their errors."""
     contrast_weight: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the contrastive loss; this and the next three: model.instruction contrastive."""
     contrast_temperature: PositiveFloat = 0.07
@@ -78,6 +84,8 @@ class LossSettings(Section):
 
 
 class OptimizerSettings(Section):
+    name: Literal["adam", "adamw", "muon"] = "adam"
+    """Adam as published; with decoupled weight decay; or Muon for matrices and AdamW beside it."""
     learning_rate: PositiveFloat = 2e-4
     """Peak learning rate."""
     final_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
@@ -86,6 +94,27 @@ class OptimizerSettings(Section):
     """Steps of linear warm-up before the cosine (the published recipe has none)."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Adam's moment decays."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay of the weights, biases and norms left out; adamw and muon only."""
+    clip_norm: PositiveFloat | None = None
+    """Longest gradient over all parameters; a longer one is scaled down. null: as it is."""
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the moving average of the weights that is validated and kept; 0 takes the last."""
+
+    @model_validator(mode="after")
+    def _adam_does_not_decay(self) -> OptimizerSettings:
+        if self.weight_decay and self.name == "adam":
+            raise ValueError("weight_decay needs optimizer.name adamw or muon")
+        return self
+
+
+class DivergenceSettings(Section):
+    action: Literal["stop", "skip"] = "stop"
+    """At a loss that is no number or too large: end the run, or leave the step out (GPUs wait)."""
+    loss_limit: PositiveFloat = 10.0
+    """A larger L1 error (images lie in 0..1) counts as diverged."""
+    most_skips: Annotated[int, Field(ge=1)] = 10
+    """So many steps left out one after another end the run after all."""
 
 
 class ValidationSettings(Section):
@@ -129,11 +158,16 @@ class TrainSettings(Section):
     """Optimizer updates."""
     batch: Annotated[int, Field(ge=1)] = 8
     """Crops per step over all workers."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Parts of a worker's share, one after another to save memory; balance is of each."""
     seed: int = 0
     """Initial weights, order of the slices, crops, gate noise."""
+    dry_run: bool = False
+    """Print parameters, operations, memory, steps and expected time, and stop."""
     model: ModelSettings = ModelSettings()
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
+    divergence: DivergenceSettings = DivergenceSettings()
     validation: ValidationSettings = ValidationSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
     workers: WorkerSettings = WorkerSettings()
@@ -144,6 +178,11 @@ class TrainSettings(Section):
         if self.batch % self.workers.count:
             raise ValueError(
                 f"batch is {self.batch}, which {self.workers.count} workers cannot share equally"
+            )
+        if self.batch // self.workers.count % self.accumulate:
+            raise ValueError(
+                f"each worker's {self.batch // self.workers.count} crops cannot be run in "
+                f"{self.accumulate} equal parts (accumulate)"
             )
         return self
 
@@ -156,7 +195,7 @@ class TrainSettings(Section):
 
     def science(self) -> dict[str, object]:
         """What decides the result; where it runs and what it is called do not."""
-        elsewhere = {"storage", "run", "workers", "tracking"}
+        elsewhere = {"storage", "run", "workers", "tracking", "dry_run"}
         return self.model_dump(mode="json", exclude={*elsewhere, "data"}) | {
             "data": self.data.model_dump(mode="json", exclude={"path"})
         }

@@ -13,6 +13,7 @@ from amir.dataset.cohort import Split
 from amir.dataset.manifest import Manifest
 from amir.dataset.plan import Index, Plan
 from amir.dataset.schema import PIXELS
+from amir.dataset.shard import Shard
 from amir.dataset.stored_pixels import StoredPixels, Window
 from amir.errors import InputError
 from amir.modality import Modality, normalise
@@ -78,6 +79,17 @@ class Reader:
         for k in range(n):
             self._fill(batch, k, int(slots.row[k]), int(slots.draw[k]))
         return batch
+
+    def names(self, step: int) -> list[str]:
+        """The slices of a step over all workers, in order: PATIENT/SCAN/NUMBER (MODALITY)."""
+        rows = self.plan.slots(step, step + 1).row
+        return [self._name(int(row)) for row in rows]
+
+    def _name(self, row: int) -> str:
+        index, place = self.plan.index, int(self.plan.index.row[row])
+        shard = Shard(self.folder, index.files[int(index.file[row])])
+        facts = shard.columns(["patient_id", "scan_id", "slice_index"])
+        return "/".join(str(facts[name][place]) for name in facts) + f" ({index.modality[row]})"
 
     def _fill(self, batch: Batch, k: int, row: int, draw: int) -> None:
         shard, place = self._shard(row), int(self.plan.index.row[row])

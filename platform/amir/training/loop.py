@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,32 +14,36 @@ from torch import Tensor
 
 from amir.config import TrainSettings
 from amir.dataset.reader import Batch
-from amir.losses import RestorationLoss
-from amir.training.optimizer import learning_rate
+from amir.losses import TASKS
+from amir.modality import Modality
+from amir.training.divergence import Watch
+from amir.training.optimizer import learning_rate, set_learning_rate
 from amir.training.state import TrainingState
-from amir.training.step import seed_step, to_crops, train_step
+from amir.training.step import Objective, Step, seed_step, to_crops, train_step
 from amir.training.validation import Scores
 
 SECONDS_PER_REPORT = 5.0
 STEPS_PER_REPORT = 20  # where several workers must come to the same verdict
 
 
-class DivergedError(RuntimeError):
-    """The loss is no longer a number; trying again would end in the same way."""
-
-
 @dataclass(frozen=True)
 class StepReport:
-    """One step as it is logged. seconds: of the whole step; waited: of these, for data."""
+    """One step as it is logged. seconds: of the whole step; waited: of these, for data.
+
+    by_task: L1 error of each task with a pixel in the batch. left_out: the slices of a step that
+    was not taken, because its loss was no number or too large; else empty.
+    """
 
     step: int
     loss: float
     l1: float
     balance: float
     contrast: float
+    by_task: dict[Modality, float]
     learning_rate: float
     seconds: float
     waited: float
+    left_out: tuple[str, ...] = ()
 
 
 class Observer(Protocol):
@@ -58,31 +62,31 @@ def train(
     rank: int,
     validate: Callable[[], Scores],
     save: Callable[[Scores], None],
+    names: Callable[[int], Sequence[str]],
     observer: Observer,
 ) -> None:
     """Train from state.step to settings.steps; `batches` starts at state.step.
 
     validate is called by every worker at once, and so is save, with scores where there are any.
+    names: of the slices in the batch of an update, counted from 0.
     """
-    recent = _Recent(rank, settings.workers.count, observer)
+    watch = Watch(settings.divergence, names)
+    recent = _Recent(rank, settings.workers.count, observer, watch)
+    objective = _objective(state, settings)
     state.network.train()
     waiting = time.monotonic()
     for batch in batches:
         waited = time.monotonic() - waiting
         _check_position(batch, state.step)
         rate = learning_rate(state.step, settings.steps, settings.optimizer)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(state.optimizers, rate)
         seed_step(settings.seed, state.step, rank)
-        losses = train_step(
-            state.network,
-            to_crops(batch, device),
-            state.optimizer,
-            balance_weight=settings.loss.balance_weight,
-            contrast=state.contrast,
-        )
+        step = train_step(state.network, to_crops(batch, device), state.optimizers, objective)
         state.step += 1
-        recent.add(state.step, losses, rate, waited)
+        if state.average is not None:
+            state.average.follow(state.model, state.step)
+        recent.add(state.step, step, rate, waited)
+        watch.count(state.step, taken=step.taken)
         if _due(state.step, settings):
             recent.report()
             _pause(state, settings, validate, save, observer if rank == 0 else None)
@@ -90,6 +94,18 @@ def train(
         waiting = time.monotonic()
     if state.step < settings.steps:
         raise RuntimeError(f"the feed ended after step {state.step} of {settings.steps}")
+
+
+def _objective(state: TrainingState, settings: TrainSettings) -> Objective:
+    skips = settings.divergence.action == "skip"
+    return Objective(
+        settings.loss.balance_weight,
+        state.contrast,
+        state.balancing,
+        settings.accumulate,
+        settings.optimizer.clip_norm,
+        settings.divergence.loss_limit if skips else None,
+    )
 
 
 def _due(step: int, settings: TrainSettings) -> bool:
@@ -118,15 +134,6 @@ def _check_position(batch: Batch, step: int) -> None:
         raise RuntimeError(f"the feed delivered steps {first} to {last} where step {step} was due")
 
 
-def _check_finite(reports: list[StepReport]) -> None:
-    for report in reports:
-        if not math.isfinite(report.loss):
-            raise DivergedError(
-                f"the loss is {report.loss} at step {report.step}: start again under another --run "
-                "with a lower --optimizer.learning_rate or more --optimizer.warmup_steps"
-            )
-
-
 @dataclass
 class _Recent:
     """Steps not yet reported. Their losses stay on the device until then: no step waits for a
@@ -136,15 +143,18 @@ class _Recent:
     rank: int
     workers: int
     observer: Observer
-    values: list[tuple[int, float, float, float]] = field(default_factory=list)
+    watch: Watch
+    values: list[tuple[int, bool, float, float, float]] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
     clock: float = field(default_factory=time.monotonic)
     reported: float = field(default_factory=time.monotonic)
 
-    def add(self, step: int, losses: RestorationLoss, rate: float, waited: float) -> None:
+    def add(self, number: int, step: Step, rate: float, waited: float) -> None:
         now = time.monotonic()
-        self.values.append((step, rate, now - self.clock, waited))
-        self.losses.append(torch.stack(losses).float())
+        self.values.append((number, step.taken, rate, now - self.clock, waited))
+        losses = step.losses
+        alone = torch.stack([losses.total, losses.l1, losses.balance, losses.contrast])
+        self.losses.append(torch.cat([alone, losses.by_task()]).float())
         self.clock = now
         if self._is_due(now):
             self.report()
@@ -161,17 +171,21 @@ class _Recent:
         if self.workers > 1:
             dist.all_reduce(total)
         rows: list[list[float]] = (total / self.workers).tolist()
-        reports = [
-            StepReport(step, loss, l1, balance, contrast, rate, seconds, waited)
-            for (step, rate, seconds, waited), (loss, l1, balance, contrast) in zip(
-                self.values, rows, strict=True
-            )
-        ]
+        reports = [self._told(*facts) for facts in zip(self.values, rows, strict=True)]
         if self.rank == 0:
             self.observer.steps(reports)
-        _check_finite(reports)
+        self.watch.check(reports)
         self.values, self.losses, self.reported = [], [], time.monotonic()
 
     def restart(self) -> None:
         """Validation and saving do not count as training time."""
         self.clock = self.reported = time.monotonic()
+
+    def _told(
+        self, facts: tuple[int, bool, float, float, float], losses: list[float]
+    ) -> StepReport:
+        step, taken, rate, seconds, waited = facts
+        loss, l1, balance, contrast, *by_task = losses
+        tasks = {t: error for t, error in zip(TASKS, by_task, strict=True) if not math.isnan(error)}
+        left_out = () if taken else tuple(self.watch.names(step - 1))
+        return StepReport(step, loss, l1, balance, contrast, tasks, rate, seconds, waited, left_out)

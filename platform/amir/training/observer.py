@@ -4,6 +4,8 @@ looks there.
 
 from __future__ import annotations
 
+from typing import Any
+
 from amir import tracking
 from amir.tracking import Run
 from amir.training.loop import StepReport
@@ -18,9 +20,8 @@ class RunObserver:
         self.folder, self.record, self.batch = folder, record, batch
 
     def steps(self, reports: list[StepReport]) -> None:
-        rows = [(report.step, self._row(report)) for report in reports]
-        self.folder.append([{"step": step, **row} for step, row in rows])
-        self.record.metrics(rows)
+        self.folder.append([{"step": report.step, **self._line(report)} for report in reports])
+        self.record.metrics([(report.step, self._row(report)) for report in reports])
 
     def validated(self, step: int, scores: Scores) -> None:
         if not scores:  # every target constant: nothing to tell
@@ -30,13 +31,25 @@ class RunObserver:
         self.folder.append([{"step": step, **row}])
         self.record.metrics([(step, row)])
 
+    def _line(self, report: StepReport) -> dict[str, Any]:
+        """As metrics.jsonl has it: a step that was left out names its slices."""
+        slices = {"slices": list(report.left_out)} if report.left_out else {}
+        return self._row(report) | slices
+
     def _row(self, report: StepReport) -> dict[str, float]:
+        if report.left_out:
+            return {tracking.LEFT_OUT: 1.0}
         contrast = {tracking.CONTRAST: report.contrast} if report.contrast else {}
-        return contrast | {
-            tracking.LOSS: report.loss,
-            tracking.L1: report.l1,
-            tracking.BALANCE: report.balance,
-            tracking.LEARNING_RATE: report.learning_rate,
-            tracking.RATE: self.batch / max(report.seconds, 1e-9),
-            tracking.WAIT: report.waited / max(report.seconds, 1e-9),
-        }
+        by_task = {f"{tracking.L1}/{task}": error for task, error in report.by_task.items()}
+        return (
+            contrast
+            | by_task
+            | {
+                tracking.LOSS: report.loss,
+                tracking.L1: report.l1,
+                tracking.BALANCE: report.balance,
+                tracking.LEARNING_RATE: report.learning_rate,
+                tracking.RATE: self.batch / max(report.seconds, 1e-9),
+                tracking.WAIT: report.waited / max(report.seconds, 1e-9),
+            }
+        )

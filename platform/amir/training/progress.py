@@ -7,7 +7,8 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from amir.tracking import BALANCE, GAIN, L1, RATE
+from amir.modality import Modality
+from amir.tracking import BALANCE, GAIN, L1, LEFT_OUT, RATE
 from amir.training.run_folder import RunFolder
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -51,6 +52,7 @@ class Follower:
 def progress_line(rows: list[dict[str, Any]], *, steps: int, batch: int) -> str:
     """Step, rate, time left, losses, last validation. rows: of metrics.jsonl, at least one."""
     trained = [row for row in rows if L1 in row]
+    left_out = sum(LEFT_OUT in row for row in rows)
     parts = [f"step {rows[-1]['step']}/{steps}"]
     if trained:
         latest = trained[-50:]
@@ -58,9 +60,11 @@ def progress_line(rows: list[dict[str, Any]], *, steps: int, batch: int) -> str:
         parts += [
             f"{rate:.1f} crops/s",
             f"{duration((steps - trained[-1]['step']) * batch / rate)} left",
-            f"l1 {_mean_of([row[L1] for row in latest]):.4f}",
+            f"l1 {_mean_of([row[L1] for row in latest]):.4f}{_by_task(latest)}",
             f"balance {_mean_of([row[BALANCE] for row in latest]):.2f}",
         ]
+    if left_out:
+        parts.append(f"{left_out} steps left out")
     validated = [row for row in rows if GAIN in row]
     if validated:
         last = validated[-1]
@@ -71,6 +75,14 @@ def progress_line(rows: list[dict[str, Any]], *, steps: int, batch: int) -> str:
         ]
         parts.append(f"gain at {last['step']}: {' '.join(gains)} dB")
     return " | ".join(parts)
+
+
+def _by_task(rows: list[dict[str, Any]]) -> str:
+    """(MRI 0.0123 CT 0.0045): each task's error over the steps that had a slice of it."""
+    names = [(task, f"{L1}/{task}") for task in Modality]
+    found = [(task, [row[name] for row in rows if name in row]) for task, name in names]
+    told = " ".join(f"{task} {_mean_of(errors):.4f}" for task, errors in found if errors)
+    return f" ({told})" if told else ""
 
 
 def _mean_of(values: list[float]) -> float:

@@ -20,8 +20,8 @@ from amir.dataset.reader import build_index
 from amir.errors import InputError
 from amir.references import find_model
 from amir.tracking import Run, tracking_uri
+from amir.training.divergence import DivergedError
 from amir.training.initial import initial_model
-from amir.training.loop import DivergedError
 from amir.training.pictures import draw_validation_picture
 from amir.training.progress import Follower
 from amir.training.ray_worker import train_worker

@@ -20,14 +20,13 @@ from amir.dataset.reader import Batch, Reader, build_index
 from amir.dataset.slices import SlicePair, spread_slices
 from amir.inference.restorer import Restorer
 from amir.tracking import Run
-from amir.training.contrast import momentum_contrast
 from amir.training.initial import initial_model
 from amir.training.loop import train
 from amir.training.observer import RunObserver
-from amir.training.optimizer import build_optimizer
+from amir.training.phases import phases
 from amir.training.record import resume_record
 from amir.training.run_folder import RunFolder
-from amir.training.state import TrainingState, save_checkpoint, take_up
+from amir.training.state import TrainingState, save_checkpoint, take_up, training_state
 from amir.training.validation import Scores, mean_gain, validate
 
 Feed = Callable[[Reader, int, int], Generator[Batch, None, None]]
@@ -71,8 +70,7 @@ def build_state(
     """The network of a new run and its optimizer. wrap: for several workers."""
     network = wrap(initial_model(settings).to(device))
     model = getattr(network, "module", network)  # one worker gets the bare model back
-    optimizer = build_optimizer(model, settings.optimizer)
-    return TrainingState(model, network, optimizer, momentum_contrast(settings, model))
+    return training_state(settings, model, network)
 
 
 def work(
@@ -92,7 +90,7 @@ def work(
     """
     settings, folder = task.settings, task.folder
     take_up(state, folder, rank=rank, workers=workers)
-    restorer = Restorer(state.model, intensity=task.manifest.intensity, device=device)
+    restorer = Restorer(state.kept, intensity=task.manifest.intensity, device=device)
     pairs = _validation_pairs(task)
 
     def save(scores: Scores) -> None:
@@ -107,7 +105,7 @@ def work(
             )
         report({"step": state.step, "gain": mean_gain(scores)})
 
-    batches = feed(_reader(task), state.step, settings.steps)
+    batches = _batches(task, state.step, feed)
     with closing(batches):  # whatever happens: its threads would else outlive what they need
         train(
             state,
@@ -117,6 +115,7 @@ def work(
             rank=rank,
             validate=lambda: validate(restorer, pairs, rank=rank, workers=workers),
             save=save,
+            names=_reader(task, settings.data.crop).names,
             observer=RunObserver(folder, _record(task, rank), batch=settings.batch),
         )
 
@@ -130,11 +129,17 @@ def _validation_pairs(task: WorkerTask) -> list[SlicePair]:
     ]
 
 
-def _reader(task: WorkerTask) -> Reader:
+def _batches(task: WorkerTask, start: int, feed: Feed) -> Generator[Batch, None, None]:
+    """The worker's batches from step `start` on, crop size by crop size."""
+    for crop, first, stop in phases(task.settings, start):
+        yield from feed(_reader(task, crop), first, stop)
+
+
+def _reader(task: WorkerTask, crop: int) -> Reader:
     settings, data = task.settings, task.settings.data
     index = build_index(task.manifest, "train", data.tasks)
     plan = Plan(index, settings.seed, settings.batch, data.sampling)
-    return Reader(data.path, plan, crop=data.crop, flips=data.flips)
+    return Reader(data.path, plan, crop=crop, flips=data.flips)
 
 
 def _record(task: WorkerTask, rank: int) -> Run:
