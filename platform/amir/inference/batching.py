@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amir.config import BatchSettings
+from amir.inference.network_runner import Passed
 from amir.inference.slice_queue import PassedSlice, Runner, SliceQueue, WaitingSlice
 from amir.inference.slices import OverloadedError
 
@@ -29,11 +30,16 @@ class Batcher:
     """One forward at a time, in a thread of its own, of at most `batch.pixels`; oldest first.
 
     The queue is bounded by the time that a new request would wait. What comes in the background is
-    restored when nothing else waits.
+    restored when nothing else waits. on_batch: called with a batch's size and seconds.
     """
 
-    def __init__(self, settings: BatchSettings) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: BatchSettings,
+        *,
+        on_batch: Callable[[int, float], None] = lambda slices, seconds: None,
+    ) -> None:
+        self.settings, self.on_batch = settings, on_batch
         self._queue, self._background = SliceQueue(), SliceQueue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
         self._seconds_per_pixel: WeakKeyDictionary[Runner, float] = WeakKeyDictionary()
@@ -65,6 +71,13 @@ class Batcher:
         finally:
             for one in waiting:
                 one.result.cancel()
+
+    async def try_out(self, runner: Runner, images: Image) -> Passed:
+        """One forward of a batch [B, h, w] ahead of the queue; its speed is believed at once."""
+        began = time.monotonic()
+        passed = await self._in_thread(runner, images)
+        self._seconds_per_pixel[runner] = (time.monotonic() - began) / images.size
+        return passed
 
     @property
     def waiting_slices(self) -> int:
@@ -127,10 +140,7 @@ class Batcher:
         self._running = runner, images.size
         self._beat()
         try:
-            loop = asyncio.get_running_loop()
-            passed = await loop.run_in_executor(
-                self._thread, lambda: runner.run(images, alive=self._beat)
-            )
+            passed = await self._in_thread(runner, images)
         except Exception as error:
             for one in batch:
                 if not one.result.done():
@@ -140,18 +150,17 @@ class Batcher:
             self._began = self._running = None
         self._busy_seconds = time.monotonic() - began
         self._learn(runner, self._busy_seconds / images.size)
+        self.on_batch(len(batch), self._busy_seconds)
         for number, one in enumerate(batch):
             if not one.result.done():
-                one.result.set_result(
-                    PassedSlice(
-                        passed.images[number],
-                        None if passed.instruction is None else passed.instruction[number],
-                        {level: use[number] for level, use in passed.expert_use.items()},
-                        waiting=began - one.since,
-                        forward=self._busy_seconds,
-                        batch=len(batch),
-                    )
-                )
+                share = _share(passed, number, began - one.since, self._busy_seconds, len(batch))
+                one.result.set_result(share)
+
+    async def _in_thread(self, runner: Runner, images: Image) -> Passed:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._thread, lambda: runner.run(images, alive=self._beat)
+        )
 
     def _beat(self) -> None:
         self._began = time.monotonic()
@@ -159,3 +168,14 @@ class Batcher:
     def _learn(self, runner: Runner, seconds_per_pixel: float) -> None:
         before = self._seconds_per_pixel.get(runner, seconds_per_pixel)
         self._seconds_per_pixel[runner] = before + SMOOTHING * (seconds_per_pixel - before)
+
+
+def _share(passed: Passed, number: int, waiting: float, forward: float, batch: int) -> PassedSlice:
+    return PassedSlice(
+        passed.images[number],
+        None if passed.instruction is None else passed.instruction[number],
+        {level: use[number] for level, use in passed.expert_use.items()},
+        waiting=waiting,
+        forward=forward,
+        batch=batch,
+    )

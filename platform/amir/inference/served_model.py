@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from amir.checkpoint import Checkpoint
 from amir.config import EngineSettings
 from amir.errors import InputError
+from amir.inference.batching import Batcher
 from amir.inference.network_runner import NetworkRunner
 from amir.inference.padding import pad
 from amir.inference.slices import ModelDescription
 
+Image = NDArray[np.float32]
 PROBE_SIDE = 32
 PROBE_VALUES = (0.0, 0.25, 1.0)
 
@@ -27,7 +30,7 @@ class ServedModel:
     description: ModelDescription
 
 
-def prepare_model(
+def serve_checkpoint(
     checkpoint: Checkpoint,
     settings: EngineSettings,
     *,
@@ -36,10 +39,7 @@ def prepare_model(
     version: str = "",
     device: str | torch.device = "cpu",
 ) -> ServedModel:
-    """A checkpoint's network on the device, tried and warm.
-
-    InputError("invalid_checkpoint") for one that gives anything but numbers.
-    """
+    """A checkpoint's network on the device; not tried yet, see `prove`."""
     network = checkpoint.network()
     runner = NetworkRunner(
         network,
@@ -48,8 +48,6 @@ def prepare_model(
         tile=settings.tile,
         compiled=settings.compile,
     )
-    _probe(runner, checkpoint.digest)
-    warm_up(runner, settings.warm_up)
     description = ModelDescription(
         digest=checkpoint.digest,
         alias=alias,
@@ -63,20 +61,26 @@ def prepare_model(
     return ServedModel(runner, description)
 
 
-def warm_up(runner: NetworkRunner, shapes: Iterable[tuple[int, int]]) -> None:
-    """Restore a slice of each shape, so that no request pays for what the first one costs."""
-    for shape in shapes:
-        runner.run(pad(np.zeros((1, *shape), np.float32)))
+async def prove(
+    model: ServedModel, batcher: Batcher, warm_up: Iterable[tuple[int, int]]
+) -> ServedModel:
+    """The model, once it has restored noise, flat images and a slice of each of the usual shapes.
 
-
-def _probe(runner: NetworkRunner, digest: str) -> None:
-    """Flat images and noise through the network: every answer must be finite."""
+    No request pays then for what the first one of a shape costs. InputError("invalid_checkpoint")
+    for a model that answers with anything but numbers.
+    """
     noise = np.random.default_rng(0).random((1, PROBE_SIDE, PROBE_SIDE), dtype=np.float32)
     flat = [np.full_like(noise, value) for value in PROBE_VALUES]
-    answers = runner.run(np.concatenate([noise, *flat])).images
-    if not np.isfinite(answers).all():
-        raise InputError(
-            "invalid_checkpoint",
-            f"model {digest[:12]} answers a test image with NaN or infinity; it is not served. "
-            "Train it anew, or serve another version",
-        )
+    for images in (np.concatenate([noise, *flat]), *(_blank(shape) for shape in warm_up)):
+        passed = await batcher.try_out(model.runner, images)
+        if not np.isfinite(passed.images).all():
+            raise InputError(
+                "invalid_checkpoint",
+                f"model {model.description.digest[:12]} answers a test image with NaN or infinity; "
+                "it is not served. Train it anew, or serve another version",
+            )
+    return model
+
+
+def _blank(shape: tuple[int, int]) -> Image:
+    return pad(np.zeros((1, *shape), np.float32))

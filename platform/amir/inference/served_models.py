@@ -41,7 +41,7 @@ class ServedModels:
         """From now on the alias means this model; the one it meant is kept for the grace time."""
         before = self._by_alias.get(alias)
         self._by_alias = self._by_alias | {alias: model}
-        self._problems.pop(alias, None)
+        self.settle(alias)
         if before is not None:
             self.keep(before)
         self._forget()
@@ -53,6 +53,10 @@ class ServedModels:
     def complain(self, alias: str, problem: str) -> None:
         """Why the newest version of an alias is not served."""
         self._problems[alias] = problem
+
+    def settle(self, alias: str) -> None:
+        """The alias means what it should: no complaint."""
+        self._problems.pop(alias, None)
 
     def has(self, alias: str) -> bool:
         return alias in self._by_alias
