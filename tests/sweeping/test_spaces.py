@@ -26,7 +26,11 @@ Sweep = Callable[..., SweepSettings]
 @pytest.fixture
 def sweep() -> Sweep:
     def make(space: dict[str, Any] = ROUTING, **chosen: Any) -> SweepSettings:
-        common = {"name": "routing", "trials": 24, "train": {"data": {"path": "data"}, "steps": 100}}
+        common = {
+            "name": "routing",
+            "trials": 24,
+            "train": {"data": {"path": "data"}, "steps": 100},
+        }
         return validate(SweepSettings, {**common, "space": space, **chosen})
 
     return make

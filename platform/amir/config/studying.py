@@ -12,7 +12,7 @@ from amir.config.sweeping import SweepSettings
 class StudySettings(SweepSettings):
     """tune/study.py: train settings of a sweep's space in full, then replay searches on them."""
 
-    configurations: Annotated[int, Field(ge=2)] = 48
+    trials: Annotated[int, Field(ge=2)] = 48
     """Settings of the space that are trained; more of them later go on where the study ended."""
     replays: Annotated[int, Field(ge=1)] = 100
     """Searches of each kind that are replayed, each with a seed of its own."""

@@ -3,85 +3,79 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amir.config import Axis
-
-Space = Mapping[str, Axis]
-Parameters = Mapping[str, Any]
+from amir.sweeping.spaces import Parameters, Space, draw, undrawn
 
 
-def spread(space: Space, count: int, *, seed: int) -> list[dict[str, Any]]:
+def spread(space: Space, common: Mapping[str, Any], count: int, *, seed: int) -> list[Parameters]:
     """The first `count` settings of a scrambled Sobol sequence, which fills the space evenly.
 
-    A longer sequence begins with the shorter one.
+    A longer sequence begins with the shorter one. common: dotted settings that are not swept.
     """
     from scipy.stats.qmc import Sobol
 
-    points = Sobol(len(space), scramble=True, rng=seed).random_base2(max(1, count - 1).bit_length())
-    return [settings_at(space, point) for point in points[:count]]
+    power = max(1, count - 1).bit_length()  # the sequence is even in parts of 2^k
+    points = Sobol(len(space), scramble=True, rng=seed).random_base2(power)[:count]
+    return [draw(space, common, Point(dict(zip(space, point, strict=True)))) for point in points]
 
 
-def settings_at(space: Space, point: Sequence[float]) -> dict[str, Any]:
-    """The settings at a point of the unit cube; one coordinate for each axis, in their order."""
-    places = dict(zip(space, point, strict=True))
-    found: dict[str, Any] = {}
-    for name in _bounds_first(space):
-        found[name] = _value(space[name], places[name], _upper(space[name], found))
-    return {name: found[name] for name in space}
+class Point:
+    """A draw that is no chance: each value by its place between 0 and 1."""
+
+    def __init__(self, places: Mapping[str, float]) -> None:
+        self.places = places
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """Each whole number has a cell of its own around it."""
+        place = _between(low - 0.5, high + 0.5, self.places[name], log=log)
+        return min(max(math.floor(place + 0.5), low), high)
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return _between(low, high, self.places[name], log=log)
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return choices[min(int(self.places[name] * len(choices)), len(choices) - 1)]
 
 
-def coordinates(space: Space, parameters: Parameters) -> NDArray[np.float64]:
+def coordinates(
+    space: Space, common: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> NDArray[np.float64]:
     """Where settings stand along each axis, from 0 to 1; [axes]. Listed values are evenly apart."""
-    widest = {name: _widest(space, axis) for name, axis in space.items()}
+    drawn = undrawn(space, parameters)
     return np.array(
-        [_place(axis, parameters[name], widest[name]) for name, axis in space.items()], np.float64
+        [_place(axis, drawn[name], widest(space, common, axis)) for name, axis in space.items()],
+        np.float64,
     )
 
 
-def _bounds_first(space: Space) -> Iterator[str]:
-    """The names, those last whose upper bound is another setting."""
-    yield from sorted(space, key=lambda name: isinstance(space[name].upper, str))
-
-
-def _upper(axis: Axis, found: Parameters) -> float:
-    return float(found[axis.upper] if isinstance(axis.upper, str) else axis.upper or 0)
-
-
-def _widest(space: Space, axis: Axis) -> float:
-    """The upper bound, or the largest that it can be."""
+def widest(space: Space, common: Mapping[str, Any], axis: Axis) -> float:
+    """The upper bound of an axis, or the largest that it can be."""
     if not isinstance(axis.upper, str):
         return float(axis.upper or 0)
-    other = space[axis.upper]
-    return float(max(other.values) if other.values else _widest(space, other))
+    other = space.get(axis.upper)
+    if other is None:
+        return float(common[axis.upper])
+    return float(max(other.values) if other.values else widest(space, common, other))
 
 
-def _value(axis: Axis, place: float, upper: float) -> Any:
-    if axis.values is not None:
-        return axis.values[min(int(place * len(axis.values)), len(axis.values) - 1)]
-    lower = axis.lower or 0
-    if isinstance(lower, int):  # each whole number has a cell of its own around it
-        cells = _between(axis, lower - 0.5, upper + 0.5, place)
-        return int(min(max(math.floor(cells + 0.5), lower), upper))
-    return _between(axis, lower, upper, place)
-
-
-def _between(axis: Axis, lower: float, upper: float, place: float) -> float:
-    if not axis.log:
+def _between(lower: float, upper: float, place: float, *, log: bool) -> float:
+    if not log:
         return lower + place * (upper - lower)
     return math.exp(math.log(lower) + place * (math.log(upper) - math.log(lower)))
 
 
-def _place(axis: Axis, value: Any, upper: float) -> float:
+def _place(axis: Axis, drawn: float, upper: float) -> float:
     if axis.values is not None:
-        return axis.values.index(value) / max(1, len(axis.values) - 1)
+        return drawn / max(1, len(axis.values) - 1)
     lower = float(axis.lower or 0)
     if upper == lower:
         return 0.0
     if axis.log:
-        return math.log(value / lower) / math.log(upper / lower)
-    return float((value - lower) / (upper - lower))
+        return math.log(drawn / lower) / math.log(upper / lower)
+    return (drawn - lower) / (upper - lower)

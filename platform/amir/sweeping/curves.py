@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from amir import durable, tracking
-from amir.command_line import set_dotted, validate
-from amir.config import StudySettings, TrainSettings
-from amir.dataset.manifest import Manifest, check_shards
+from amir.command_line import flatten
+from amir.config import StudySettings, TrackingSettings, TrainSettings
+from amir.dataset.manifest import Manifest, check_shards, read_manifest
 from amir.errors import InputError
 from amir.sweeping.cube import spread
 from amir.sweeping.record import Rung, run_name
+from amir.sweeping.spaces import Parameters, check_space, trial_settings
 from amir.training.alone import train_alone
 from amir.training.loop import DivergedError
-from amir.training.ray_trainer import check
 from amir.training.run_folder import RunFolder
 
 FORMAT = 1
@@ -49,18 +49,20 @@ def train_curves(settings: StudySettings, *, report: Told = lambda done, every: 
 
     report: called with how many settings are trained of how many.
     """
-    file = curves_file(settings)
-    chosen = spread(settings.space, settings.configurations, seed=settings.seed)
-    every = [_training(settings, number, found) for number, found in enumerate(chosen)]
-    manifest = check(every[0])
-    check_shards(settings.train.data.path, manifest)
+    check_space(settings)
+    file, common = curves_file(settings), flatten(settings.train)
+    manifest = read_manifest(settings.train.data.path)
     about = _about(settings, manifest)
     curves = _known(file, about)
-    report(len(curves), len(every))
-    for number in sorted(set(range(len(every))) - {curve.number for curve in curves}):
-        curves.append(_train(number, chosen[number], every[number], manifest))
+    chosen = spread(settings.space, common, settings.trials, seed=settings.seed)
+    left = sorted(set(range(len(chosen))) - {curve.number for curve in curves})
+    if left:
+        check_shards(settings.train.data.path, manifest)
+    report(len(chosen) - len(left), len(chosen))
+    for done, number in enumerate(left, start=len(chosen) - len(left) + 1):
+        curves.append(_train(settings, number, chosen[number]))
         write_curves(file, curves, about)
-        report(len(curves), len(every))
+        report(done, len(chosen))
     return file
 
 
@@ -97,29 +99,25 @@ def write_curves(file: Path, curves: Sequence[Curve], about: Mapping[str, Any]) 
 
 
 def _training(settings: StudySettings, number: int, parameters: Mapping[str, Any]) -> TrainSettings:
-    tree = settings.train.model_dump(mode="json")
-    for name, value in parameters.items():
-        set_dotted(tree, name, value)
-    tree |= {
+    own = {
         "storage": settings.storage / settings.name,
         "run": run_name(number),
-        "tracking": {"uri": "none"},
+        "tracking": TrackingSettings(uri="none"),
     }
-    return validate(TrainSettings, tree)
+    return trial_settings(settings.train, parameters).model_copy(update=own)
 
 
-def _train(
-    number: int, parameters: Mapping[str, Any], settings: TrainSettings, manifest: Manifest
-) -> Curve:
+def _train(settings: StudySettings, number: int, parameters: Parameters) -> Curve:
     """Train, or read what was trained when the study was killed before it could say so."""
-    folder = RunFolder(settings.storage / run_name(number))
+    training = _training(settings, number, parameters)
+    folder = RunFolder(training.storage / run_name(number))
     diverged = False
     if folder.status() != "finished":
         try:
-            train_alone(settings)
+            train_alone(training)
         except DivergedError:
             diverged = True
-    return Curve(number, parameters, tuple(_rungs(folder, settings.batch)), diverged)
+    return Curve(number, parameters, tuple(_rungs(folder, training.batch)), diverged)
 
 
 def _rungs(folder: RunFolder, batch: int) -> Iterator[Rung]:

@@ -73,7 +73,7 @@ class Tpe:
         self.study = optuna.create_study(direction="maximize", sampler=sampler)
         self.asked: dict[int, Any] = {}
         for trial in known:
-            self._recall(trial)
+            self.recall(trial)
 
     def draw(self, number: int) -> Parameters:
         self.asked[number] = self.study.ask()
@@ -85,7 +85,8 @@ class Tpe:
         state = TrialState.FAIL if objective is None else TrialState.COMPLETE
         self.study.tell(self.asked.pop(number), objective, state=state)
 
-    def _recall(self, trial: Trial) -> None:
+    def recall(self, trial: Trial) -> None:
+        """Learn from a trial that was not drawn here."""
         self.study.enqueue_trial(undrawn(self.settings.space, trial.parameters))
         self.draw(trial.number)
         if trial.state in ("finished", "stopped"):
