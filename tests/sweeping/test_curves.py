@@ -13,7 +13,7 @@ from amir.errors import InputError
 from amir.sweeping import curves
 from amir.sweeping.curves import Curve, read_curves, train_curves, write_curves
 from amir.training.alone import train_alone
-from amir.training.loop import DivergedError
+from amir.training.divergence import DivergedError
 
 
 class KilledError(Exception):
@@ -58,7 +58,7 @@ def test_a_killed_study_goes_on_and_trains_nothing_twice(
 
     train_curves(study(trials=4))
     assert trained[-1] == "003"
-    with pytest.raises(InputError, match="other settings of seed; choose another --name"):
+    with pytest.raises(InputError, match="another space or seed; choose another --name"):
         train_curves(study(seed=1))
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from amir import durable, tracking
-from amir.command_line import flatten
+from amir.command_line import flatten, validate
 from amir.config import StudySettings, TrackingSettings, TrainSettings
 from amir.dataset.manifest import Manifest, check_shards, read_manifest
 from amir.errors import InputError
@@ -22,7 +22,7 @@ from amir.sweeping.cube import spread
 from amir.sweeping.record import Rung, run_name
 from amir.sweeping.spaces import Parameters, check_space, trial_settings
 from amir.training.alone import train_alone
-from amir.training.loop import DivergedError
+from amir.training.divergence import DivergedError
 from amir.training.run_folder import RunFolder
 
 FORMAT = 1
@@ -53,8 +53,8 @@ def train_curves(settings: StudySettings, *, report: Told = lambda done, every: 
     file, common = curves_file(settings), flatten(settings.train)
     manifest = read_manifest(settings.train.data.path)
     about = _about(settings, manifest)
-    curves = _known(file, about)
     chosen = spread(settings.space, common, settings.trials, seed=settings.seed)
+    curves = _known(file, about, chosen)
     left = sorted(set(range(len(chosen))) - {curve.number for curve in curves})
     if left:
         check_shards(settings.train.data.path, manifest)
@@ -85,7 +85,7 @@ def write_curves(file: Path, curves: Sequence[Curve], about: Mapping[str, Any]) 
     rows = [
         {
             "number": curve.number,
-            "parameters": json.dumps(dict(curve.parameters)),
+            "parameters": _spelled(curve.parameters),
             "diverged": curve.diverged,
             **vars(rung),
             "gains": json.dumps(dict(rung.gains)),
@@ -137,27 +137,36 @@ def _rungs(folder: RunFolder, batch: int) -> Iterator[Rung]:
 
 
 def _about(settings: StudySettings, manifest: Manifest) -> dict[str, Any]:
-    """What the curves are of; another space or another training is another study."""
+    """What the curves have in common; another training is another study."""
     return {
         "train": settings.train.science(),
-        "space": {name: axis.model_dump(mode="json") for name, axis in settings.space.items()},
-        "seed": settings.seed,
         "dataset_digest": manifest.dataset_digest,
     }
 
 
-def _known(file: Path, about: Mapping[str, Any]) -> list[Curve]:
+def _known(file: Path, about: Mapping[str, Any], chosen: Sequence[Parameters]) -> list[Curve]:
     """The curves trained so far. InputError("run_exists") if they are of another study."""
     if not file.is_file():
         return []
+    curves = read_curves(file)
     written = json.loads(pq.read_schema(file).metadata[b"amir"])
+    # Settings that are newer than the curves have their defaults.
+    training = written["train"] | {"data": {**written["train"]["data"], "path": "elsewhere"}}
+    written["train"] = validate(TrainSettings, training).science()
     other = [name for name, value in about.items() if written.get(name) != value]
+    own = {curve.number: _spelled(curve.parameters) for curve in curves}
+    if any(own.get(number, told) != told for number, told in enumerate(map(_spelled, chosen))):
+        other.append("space or seed")
     if other:
         raise InputError(
             "run_exists",
-            f"{file} holds curves with other settings of {', '.join(other)}; choose another --name",
+            f"{file} holds curves with another {', '.join(other)}; choose another --name",
         )
-    return read_curves(file)
+    return curves
+
+
+def _spelled(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(dict(parameters))
 
 
 def _curve(number: int, rows: Sequence[Mapping[str, Any]]) -> Curve:
