@@ -30,6 +30,7 @@ _OF_HTTP = {
     "method_not_allowed": Kind(405, "the address does not take this method"),
     "slow_client": Kind(408, "the client sent or took nothing for too long"),
     "unsupported_media_type": Kind(415, "the service does not take bodies of this type"),
+    "not_ready": Kind(503, "the service is starting or has no model", retry_after=5),
     "rate_limited": Kind(429, "too many requests with this token", retry_after=1),
     "overloaded": Kind(503, "the service is at its limit", retry_after=1),
     "internal": Kind(500, "the service made a mistake; it is recorded under the request id"),

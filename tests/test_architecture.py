@@ -38,13 +38,7 @@ DOORS = {
     "pydicom": ["imaging"],
     "nibabel": ["imaging"],
     "highdicom": ["imaging"],
-    "ray": [
-        "cluster",
-        "parallel",
-        "training.ray_trainer",
-        "training.ray_worker",
-        "sweeping.halving",
-    ],
+    "ray": ["cluster", "parallel", "training.ray_trainer", "training.ray_worker"],
 }
 
 

@@ -31,7 +31,6 @@ from amir.config.serving import (
     ServeSettings,
     TokenSettings,
 )
-from amir.config.studying import StudySettings
 from amir.config.sweeping import Axis, ConfirmSettings, SchedulerSettings, SweepSettings
 from amir.config.tracking import TrackingSettings
 from amir.config.training import (
@@ -92,7 +91,6 @@ __all__ = [
     "ServeSettings",
     "SplitFractions",
     "StatusSettings",
-    "StudySettings",
     "SwapSettings",
     "SweepSettings",
     "TableName",

@@ -1,0 +1,159 @@
+"""One uploaded file restored: read, cut, through the engine chunk by chunk, written as it came."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from amir.config import LimitSettings
+from amir.errors import InputError
+from amir.inference.slices import Engine, ModelDescription
+from amir.inference.tasks import TASKS, derivation
+from serve.file_processes import FileProcesses
+from serve.report import Report, ReportModel
+from serve.restore_options import RestoreOptions
+from serve.scan_files import (
+    DEGRADED,
+    RESTORED,
+    CutUpload,
+    WrittenScan,
+    cut_upload,
+    write_restored,
+)
+from serve.slice_series import ModelGoneError, OnProgress, SliceSeries, Tally
+from serve.upload_kinds import UploadKind
+
+MODEL_CHANGES = 3  # so often a series starts again because its model has gone
+
+
+@dataclass(frozen=True)
+class Upload:
+    """path: the file, under a name of ours. digest: sha256 of it, in hexadecimal digits."""
+
+    path: Path
+    kind: UploadKind
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class RestoredUpload:
+    """path: the restored file, in the folder that was given for it."""
+
+    path: Path
+    media_type: str
+    filename: str
+    report: Report
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What all restorations of a process share."""
+
+    engine: Engine
+    files: FileProcesses
+    limits: LimitSettings
+
+
+async def restore_upload(
+    upload: Upload,
+    options: RestoreOptions,
+    tools: Tools,
+    *,
+    folder: Path,
+    on_progress: OnProgress | None = None,
+) -> RestoredUpload:
+    """The restored file and its report.
+
+    folder: an empty one for the work, which the caller removes. All slices are restored by one
+    model: where it is replaced meanwhile and gone, all start again with the new one. on_progress:
+    is told how many of how many slices are done.
+    """
+    for _ in range(MODEL_CHANGES):
+        model = await tools.engine.choose(options.model, key=upload.digest)
+        try:
+            return await _restore_by(model, upload, options, tools, folder, on_progress)
+        except ModelGoneError:
+            continue
+    raise InputError(
+        "overloaded", f"the model was replaced {MODEL_CHANGES} times meanwhile; send it again"
+    )
+
+
+async def _restore_by(
+    model: ModelDescription,
+    upload: Upload,
+    options: RestoreOptions,
+    tools: Tools,
+    folder: Path,
+    on_progress: OnProgress | None,
+) -> RestoredUpload:
+    cut = await tools.files.run(
+        cut_upload,
+        upload.path,
+        folder,
+        modality=options.modality,
+        intensity=model.intensity,
+        max_voxels=tools.limits.voxels,
+    )
+    start = time.perf_counter()
+    series = SliceSeries(tools.engine, model.digest, cut.modality, cut.scale, options.uncertainty)
+    tally = await series.restore(
+        folder / DEGRADED, folder / RESTORED, limits=tools.limits, on_progress=on_progress
+    )
+    seconds = {"read": cut.seconds, "restore": time.perf_counter() - start, **tally.seconds}
+    described = derivation(
+        cut.modality,
+        model_digest=model.digest,
+        options=_deciding(cut, options),
+        precision=model.precision,
+    )
+    written = await tools.files.run(write_restored, folder, upload.kind, described)
+    seconds["write"] = written.seconds
+    report = _report(upload, options, model, cut, tally, written, seconds)
+    return RestoredUpload(
+        written.path, written.kind.media_type, f"restored{written.kind.suffix}", report
+    )
+
+
+def _deciding(cut: CutUpload, options: RestoreOptions) -> dict[str, object]:
+    """What beside the model and the file decides the restored voxels."""
+    upsampled = {} if options.upsample == "none" else {"upsample": int(options.upsample)}
+    return {"intensity_scale": cut.scale, **upsampled}
+
+
+def _report(
+    upload: Upload,
+    options: RestoreOptions,
+    model: ModelDescription,
+    cut: CutUpload,
+    tally: Tally,
+    written: WrittenScan,
+    seconds: dict[str, float],
+) -> Report:
+    return Report(
+        task=TASKS[cut.modality],
+        modality=cut.modality,
+        unit=cut.unit,
+        model=ReportModel(
+            digest=model.digest,
+            alias=model.alias,
+            reference=model.reference,
+            version=model.version,
+            network=model.network,
+            precision=model.precision,
+        ),
+        input_digest=upload.digest,
+        slices=cut.shape,
+        intensity_scale=cut.scale,
+        upsample=options.upsample,
+        clipped_voxels=tally.clipped,
+        saturated_voxels=written.saturated,
+        largest_batch=tally.largest_batch,
+        expert_use=tally.expert_use(),
+        outlier_score=tally.outlier_score(),
+        flags=(),
+        uncertainty=tally.uncertainty(cut.unit, options.uncertainty),
+        seconds={stage: round(value, 6) for stage, value in seconds.items()},
+    )

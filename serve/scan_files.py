@@ -1,0 +1,100 @@
+"""The two halves of a restoration that touch files: run where a process may die of them.
+
+Between the halves the scan lies in a folder: its slices as `degraded.npy`, which the engine's
+answers turn into `restored.npy`, and all else that it takes to write it as `frame.pickle`, which
+nobody but these two functions reads.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amir.config import IntensityScale
+from amir.imaging import Derivation, Scan, from_plane, read_scan, write_single_file
+from amir.inference.scan_restoration import cut_scan
+from amir.modality import TRAINING_PLANES, Modality
+from serve.upload_kinds import DICOM, ZIP, UploadKind
+
+DEGRADED, RESTORED, FRAME = "degraded.npy", "restored.npy", "frame.pickle"
+
+
+@dataclass(frozen=True)
+class CutUpload:
+    """shape: of the slices, (n, height, width). scale: the scan's intensity scale."""
+
+    modality: Modality
+    unit: str
+    shape: tuple[int, int, int]
+    scale: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class WrittenScan:
+    """kind: the upload's, but a zip where one multi-frame DICOM file became several."""
+
+    path: Path
+    kind: UploadKind
+    saturated: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A scan without its voxels."""
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+    modality: Modality
+    unit: str
+    source: Any
+
+
+def cut_upload(
+    upload: Path,
+    folder: Path,
+    *,
+    modality: Modality | None,
+    intensity: IntensityScale,
+    max_voxels: int,
+) -> CutUpload:
+    """Read an upload and lay its slices of the plane of training into a folder."""
+    start = time.perf_counter()
+    scan = read_scan(upload, modality=modality, max_voxels=max_voxels)
+    cut = cut_scan(scan, intensity)
+    np.save(folder / DEGRADED, cut.slices)
+    frame = _Frame(scan.voxels.shape, scan.affine, scan.modality, scan.unit, scan.source)
+    (folder / FRAME).write_bytes(pickle.dumps(frame, protocol=pickle.HIGHEST_PROTOCOL))
+    count, height, width = cut.slices.shape
+    return CutUpload(
+        scan.modality, scan.unit, (count, height, width), cut.scale, time.perf_counter() - start
+    )
+
+
+def write_restored(folder: Path, kind: UploadKind, derivation: Derivation) -> WrittenScan:
+    """Write a folder's restored slices as a file of the kind that they came in."""
+    start = time.perf_counter()
+    frame: _Frame = pickle.loads((folder / FRAME).read_bytes())
+    blank = np.broadcast_to(np.float32(0), frame.shape)
+    scan = Scan(blank, frame.affine, frame.modality, frame.unit, frame.source)
+    slices = np.load(folder / RESTORED, mmap_mode="r")
+    restored = from_plane(slices, scan, TRAINING_PLANES[frame.modality])
+    if kind is DICOM and frame.shape[2] > 1:
+        kind = ZIP
+    path = folder / f"answer{kind.suffix}"
+    saturated = write_single_file(restored, path, derivation)
+    return WrittenScan(path, kind, saturated, time.perf_counter() - start)
+
+
+def load_readers() -> None:
+    """Import what reads and writes files, so that the first upload does not wait for it."""
+    import amir.imaging.dicom_read
+    import amir.imaging.dicom_write
+    import amir.imaging.nifti  # noqa: F401

@@ -1,0 +1,130 @@
+"""All slices of a scan through the engine: in chunks of bounded memory, several at once."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import to_thread
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amir.config import LimitSettings
+from amir.errors import InputError
+from amir.inference.slices import Engine, SliceAnswer, SliceRequest
+from amir.modality import Modality
+from serve.report import ReportUncertainty
+
+OnProgress = Callable[[int, int], None]
+Slices = NDArray[np.float32]
+
+
+class ModelGoneError(Exception):
+    """The engine has dropped the model that a series began with."""
+
+
+@dataclass
+class Tally:
+    """What the answers to a series' chunks add up to."""
+
+    slices: int = 0
+    voxels: int = 0
+    clipped: int = 0
+    largest_batch: int = 0
+    scores: list[NDArray[np.float64]] = field(default_factory=list)
+    experts: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    deviation: float = 0.0
+    largest_deviation: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, answer: SliceAnswer) -> None:
+        count = len(answer.restored)
+        self.slices += count
+        self.voxels += answer.restored.size
+        self.clipped += answer.clipped
+        self.largest_batch = max(self.largest_batch, answer.batch)
+        self.scores.append(answer.outlier_score)
+        for level, shares in answer.expert_use.items():
+            self.experts[level] = self.experts.get(level, 0.0) + count * np.asarray(shares)
+        for stage, seconds in answer.seconds.items():
+            self.seconds[stage] = max(self.seconds.get(stage, 0.0), seconds)
+        if answer.deviation is not None:
+            self.deviation += float(answer.deviation.sum(dtype=np.float64))
+            self.largest_deviation = max(self.largest_deviation, float(answer.deviation.max()))
+
+    def expert_use(self) -> dict[str, tuple[float, ...]]:
+        """By level, the mean over the slices."""
+        return {level: tuple(sums / self.slices) for level, sums in self.experts.items()}
+
+    def outlier_score(self) -> float | None:
+        """Median over the slices that have one."""
+        scores = np.concatenate(self.scores)
+        known = scores[np.isfinite(scores)]
+        return float(np.median(known)) if known.size else None
+
+    def uncertainty(self, unit: str, passes: int) -> ReportUncertainty | None:
+        if not passes:
+            return None
+        mean = self.deviation / self.voxels
+        return ReportUncertainty(
+            passes=passes, unit=unit, mean=mean, maximum=self.largest_deviation
+        )
+
+
+@dataclass(frozen=True)
+class SliceSeries:
+    """Slices of one scan, for one model. digest: the model's. scale: the scan's intensity scale."""
+
+    engine: Engine
+    digest: str
+    modality: Modality
+    scale: float
+    passes: int
+
+    async def restore(
+        self,
+        degraded: Path,
+        restored: Path,
+        *,
+        limits: LimitSettings,
+        on_progress: OnProgress | None = None,
+    ) -> Tally:
+        """Fill one .npy file [n, H, W] from another; ModelGoneError if the model is gone."""
+        source = np.load(degraded, mmap_mode="r")
+        target = np.lib.format.open_memmap(restored, "w+", np.dtype("float32"), source.shape)
+        tally, turns = Tally(), asyncio.Semaphore(limits.chunks_in_flight)
+
+        async def restore_chunk(part: slice) -> None:
+            async with turns:
+                answer = await self._answer(await to_thread(np.array, source[part]))
+                await to_thread(target.__setitem__, part, answer.restored)
+            tally.add(answer)
+            if on_progress is not None:
+                on_progress(tally.slices, len(source))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in _chunks(source.shape, limits.chunk_bytes):
+                    group.create_task(restore_chunk(part))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return tally
+
+    async def _answer(self, slices: Slices) -> SliceAnswer:
+        request = SliceRequest(slices, self.modality, self.scale, self.digest, self.passes)
+        try:
+            return await self.engine.restore(request)
+        except InputError as error:
+            if error.code == "unknown_model":
+                raise ModelGoneError from error
+            raise
+
+
+def _chunks(shape: tuple[int, ...], limit: int) -> Iterator[slice]:
+    """Parts of a stack [n, H, W] of float32 within so many bytes, of one slice at least."""
+    count, height, width = shape
+    size = max(1, limit // (4 * height * width))
+    for start in range(0, count, size):
+        yield slice(start, start + size)

@@ -1,0 +1,86 @@
+"""The HTTP application on a port of this machine, around a network that answers at once."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from amir.config import ServeSettings
+from amir.inference.slices import Engine
+from serve.http_app import create_app
+from tests.served_networks import Brightened, engine_of
+
+TOKEN = "a-token-of-the-tests-alone"
+
+
+@dataclass
+class RunningApp:
+    """client: with a token. log: what the application logged. folder: where uploads lie."""
+
+    url: str
+    client: httpx.Client
+    log: io.StringIO
+    folder: Path
+
+    def lie(self) -> list[Path]:
+        """Files of uploads that are there now."""
+        return [path for path in self.folder.glob("*/*") if path.is_dir()]
+
+
+@contextmanager
+def running_app(folder: Path, port: int, engine: Engine, **settings: Any) -> Iterator[RunningApp]:
+    """The application for a while, under uvicorn in a thread."""
+    tokens = folder.parent / f"{folder.name}-tokens.yaml"
+    tokens.write_text(f"- {{name: tester, token: {TOKEN}}}\n")
+    tokens.chmod(0o600)
+    tree = {"folder": folder, "tokens": {"file": tokens}, **settings}
+    log = io.StringIO()
+    chosen = ServeSettings.model_validate(tree)
+    app = create_app(chosen, engine, log_handler=logging.StreamHandler(log))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=3)
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), log.getvalue()
+            time.sleep(0.02)
+        url = f"http://127.0.0.1:{port}"
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+            yield RunningApp(url, client, log, folder)
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def http_service(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[RunningApp]:
+    """The application around a network that changes nothing, with small limits."""
+    limits = {
+        "decode_processes": 1,
+        "upload_bytes": 2**22,
+        "voxels": 2**20,
+        "chunk_bytes": 2**16,
+        "idle_seconds": 1.0,
+    }
+    rate = {"requests_per_minute": 60_000, "burst": 1000}
+    folder = tmp_path_factory.mktemp("service") / "uploads"
+    engine = engine_of(Brightened())
+    with running_app(folder, free_port(), engine, limits=limits, rate=rate) as app:
+        yield app
