@@ -28,7 +28,7 @@ LAYERS = [
     ["model_registry"],
     ["references"],
     ["inference", "dataset"],
-    ["panels"],
+    ["panels", "pages"],
     ["training", "evaluation"],
     ["promotion", "sweeping"],
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from amir.evaluation.measure import suv_agreement
 from amir.evaluation.quantities import ScanQuantities, assumption
 from amir.evaluation.report.quantity_figures import SUV_NAMES
 from amir.modality import MODELLING_RANGES, Modality
+from amir.pages.listing import Listing
 
 WORST, MOST_REGIONS = 5, 12
 CHECKS = {
@@ -40,16 +40,6 @@ CHECKS = {
         ("residual_target", "the same for the target"),
     ),
 }
-
-
-@dataclass(frozen=True)
-class Listing:
-    """A table of text; the first cell of a row names it."""
-
-    caption: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 def list_agreement(scans: Sequence[ScanQuantities]) -> Listing | None:

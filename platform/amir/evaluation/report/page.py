@@ -41,8 +41,9 @@ from amir.evaluation.tables_text import (
     score_grid,
 )
 from amir.modality import Modality
+from amir.pages.render import render
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATE = Path(__file__).parent / "templates" / "report.html.j2"
 
 
 def write_report(
@@ -64,28 +65,9 @@ def write_report(
     )
     write_quantities(settings.evaluation, scans)
     seen = _interpret(settings, subject)
-    page = render(contents(subject, scans, seen, gpu=settings.gpu))
+    page = render(TEMPLATE, contents(subject, scans, seen, gpu=settings.gpu))
     durable.write_text(settings.evaluation / "report.html", page)
     return settings.evaluation / "report.html"
-
-
-def render(found: dict[str, Any]) -> str:
-    """The page of these contents; whatever is text in them stays text."""
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # What Matplotlib drew is markup; it escapes the names in it.
-    environment.filters["svg"] = lambda chart: Markup(chart.inline())
-    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    template = environment.get_template("report.html.j2")
-    return template.render(style=Markup(style), **found)
 
 
 def contents(
