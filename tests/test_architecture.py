@@ -38,7 +38,13 @@ DOORS = {
     "pydicom": ["imaging"],
     "nibabel": ["imaging"],
     "highdicom": ["imaging"],
-    "ray": ["cluster", "parallel", "training.ray_trainer", "training.ray_worker"],
+    "ray": [
+        "cluster",
+        "parallel",
+        "training.ray_trainer",
+        "training.ray_worker",
+        "sweeping.halving",
+    ],
 }
 
 

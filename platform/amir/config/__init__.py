@@ -31,6 +31,7 @@ from amir.config.serving import (
     ServeSettings,
     TokenSettings,
 )
+from amir.config.studying import StudySettings
 from amir.config.sweeping import Axis, ConfirmSettings, SchedulerSettings, SweepSettings
 from amir.config.tracking import TrackingSettings
 from amir.config.training import (
@@ -91,6 +92,7 @@ __all__ = [
     "ServeSettings",
     "SplitFractions",
     "StatusSettings",
+    "StudySettings",
     "SwapSettings",
     "SweepSettings",
     "TableName",

@@ -72,7 +72,7 @@ class SweepSettings(Section):
     """Dotted name of a setting of the training -> its values."""
     search: Literal["tpe", "random", "grid"] = "tpe"
     """Learn where to look from what was found, draw at random, or try everything."""
-    trials: Annotated[int, Field(ge=1)] | None = 24
+    trials: Annotated[int, Field(ge=1)] | None = None
     """Trials; more of them later go on where the sweep ended. null: the whole grid."""
     seed: int = 0
     """Draws the settings; what trials are trained with is train.seed."""
@@ -88,3 +88,24 @@ class SweepSettings(Section):
     """Folder of sweeps and runs, shared by every node of the cluster."""
     tracking_uri: str | None = None
     """MLflow; as tracking.uri of the other jobs."""
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> SweepSettings:
+        if self.trials is None and self.search != "grid":
+            raise ValueError(f"how many trials? --trials is needed with search {self.search}")
+        return self
+
+    @model_validator(mode="after")
+    def _rungs_are_validated(self) -> SweepSettings:
+        every, grace = self.train.validation.every, self.grace
+        if self.scheduler.name == "asha" and (grace % every or grace > self.train.steps):
+            raise ValueError(
+                f"scheduler.grace is {grace}: give a multiple of train.validation.every, {every}, "
+                f"and at most train.steps, {self.train.steps}"
+            )
+        return self
+
+    @property
+    def grace(self) -> int:
+        """Steps of the first rung."""
+        return self.scheduler.grace or self.train.validation.every
