@@ -44,6 +44,8 @@ DOORS = {
         "training.ray_trainer",
         "training.ray_worker",
         "sweeping.halving",
+        "sweeping.trial",
+        "sweeping.tuning",
     ],
 }
 

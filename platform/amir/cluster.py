@@ -67,6 +67,18 @@ def require(
         )
 
 
+def places(cpus: float, gpus: float = 0) -> int:
+    """Workers that the nodes hold at once. gpus: of each, a whole number or a share of one."""
+    return sum(_places(node["Resources"], cpus, gpus) for node in _nodes())
+
+
+def groups(workers: int, *, cpus: float, gpus: float = 0, beside: float = 0) -> int:
+    """Groups of so many workers that the nodes hold at once. beside: CPUs of a group anywhere."""
+    total = _total([node["Resources"] for node in _nodes()], "CPU")
+    by_cpus = int(total / (workers * cpus + beside) + 1e-9)
+    return min(by_cpus, places(cpus, gpus) // workers)
+
+
 def cpus() -> float:
     """CPUs of the whole cluster."""
     return _total([node["Resources"] for node in _nodes()], "CPU")
@@ -114,10 +126,14 @@ def _total(nodes: list[dict[str, float]], name: str) -> float:
     return float(sum(node.get(name, 0) for node in nodes))
 
 
-def _places(node: dict[str, float], cpus: float, gpus: int) -> int:
-    """Workers that fit on an otherwise empty node."""
+def _places(node: dict[str, float], cpus: float, gpus: float) -> int:
+    """Workers that fit on an otherwise empty node; a share of a GPU is of one, not of two."""
     by_cpus = int(node.get("CPU", 0) / cpus + 1e-9)
-    return min(by_cpus, int(node.get("GPU", 0) // gpus)) if gpus else by_cpus
+    if not gpus:
+        return by_cpus
+    there = node.get("GPU", 0)
+    by_gpus = int(there) * int(1 / gpus + 1e-9) if gpus < 1 else int(there // gpus)
+    return min(by_cpus, by_gpus)
 
 
 def _wording(cpus: float, gpus: float) -> str:

@@ -52,16 +52,25 @@ def tracking_uri(settings: TrackingSettings, storage: Path) -> str | None:
 
 
 def open_run(
-    settings: TrackingSettings, storage: Path, *, name: str, run_id: str | None = None
+    settings: TrackingSettings,
+    storage: Path,
+    *,
+    name: str,
+    run_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Run:
-    """Start a run, or go on with the one of `run_id`; InputError if MLflow cannot be reached."""
+    """Start a run, or go on with the one of `run_id`; InputError if MLflow cannot be reached.
+
+    tags: of a new run. A run that has them all is this one, made by somebody who was killed before
+    he noted its id.
+    """
     uri = tracking_uri(settings, storage)
     if uri is None:
         return Untracked()
     from mlflow.exceptions import MlflowException
 
     try:
-        return MlflowRun(uri, settings.experiment, storage, name=name, run_id=run_id)
+        return MlflowRun(uri, settings.experiment, storage, name=name, run_id=run_id, tags=tags)
     except (MlflowException, OSError) as error:
         raise InputError(
             "invalid_setting",
@@ -89,17 +98,25 @@ class MlflowRun:
     """
 
     def __init__(
-        self, uri: str, experiment: str, storage: Path, *, name: str, run_id: str | None
+        self,
+        uri: str,
+        experiment: str,
+        storage: Path,
+        *,
+        name: str,
+        run_id: str | None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
-        client = mlflow_client(uri)
-        self.client = client
+        self.client = client = mlflow_client(uri)
         if run_id is None:
-            run_id = client.create_run(
-                _experiment(client, uri, experiment, storage), run_name=name
-            ).info.run_id
+            place = _experiment(client, uri, experiment, storage)
+            run_id = _run_with(client, place, tags) if tags else None
+            if run_id is None:
+                made = client.create_run(place, run_name=name, tags=dict(tags or {}))
+                run_id = made.info.run_id
         else:
             client.update_run(run_id, status="RUNNING")
-        self.id: str = run_id
+        self.id: str = str(run_id)
 
     def parameters(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -173,6 +190,12 @@ def _experiment(client: Any, uri: str, name: str, storage: Path) -> str:
         if (made_by_another := client.get_experiment_by_name(name)) is None:
             raise
         return str(made_by_another.experiment_id)
+
+
+def _run_with(client: Any, experiment_id: str, tags: Mapping[str, str]) -> str | None:
+    wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    found = client.search_runs([experiment_id], wanted, max_results=1)
+    return str(found[0].info.run_id) if found else None
 
 
 def without_password(text: object) -> str:

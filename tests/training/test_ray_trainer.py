@@ -11,7 +11,7 @@ from amir.config import WorkerSettings
 from amir.errors import InputError
 from amir.training.divergence import DivergedError
 from amir.training.ray_trainer import interruptible, reason_of
-from amir.training.ray_worker import torch_threads
+from amir.training.worker import torch_threads
 
 
 @pytest.mark.parametrize(

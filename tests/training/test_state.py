@@ -94,7 +94,9 @@ def test_a_best_that_was_removed_for_a_damaged_one_is_not_believed(
 def test_a_resumed_run_says_so_in_its_metrics(run: Any, local_run: Callable[..., Any]) -> None:
     save(run, 10, 0.1)
     resumed = local_run(run.settings)
-    assert resumed.folder.rows() == [{"step": 10, "note": "resumed by 1 workers, saved by 1"}]
+    assert resumed.folder.rows() == [
+        {"step": 10, "note": "resumed by 1 workers, saved by 1", "again": 0}
+    ]
 
 
 def test_a_checkpoint_without_training_state_resumes_nothing(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from amir.config.section import Section
+from amir.config.tracking import TrackingSettings
 from amir.config.training import TrainSettings
 
 
@@ -86,8 +87,15 @@ class SweepSettings(Section):
     """Restarts of a killed trial, each from its latest checkpoint."""
     storage: Path = Path("storage")
     """Folder of sweeps and runs, shared by every node of the cluster."""
-    tracking_uri: str | None = None
-    """MLflow; as tracking.uri of the other jobs."""
+    tracking: TrackingSettings = TrackingSettings()
+
+    @model_validator(mode="after")
+    def _shares_no_gpu_among_workers(self) -> SweepSettings:
+        if self.gpus < 1 and not (self.train.workers.gpu and self.train.workers.count == 1):
+            raise ValueError(
+                f"gpus is {self.gpus}: a share is for train.workers.gpu with one worker each"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_an_end(self) -> SweepSettings:

@@ -114,6 +114,15 @@ def read_sweep(folder: Path) -> Sweep:
     return Sweep(folder, about, _trials(_events(folder / "trials.jsonl")))
 
 
+def rungs_as_told(folder: Path) -> list[tuple[int, Rung]]:
+    """Trial number and rung, in the order in which the scheduler was told."""
+    return [
+        (facts.pop("trial"), Rung(**facts))
+        for facts in _events(folder / "trials.jsonl")
+        if facts.pop("event") == "rung"
+    ]
+
+
 class Record:
     """Writes a sweep's folder; one process at a time does."""
 

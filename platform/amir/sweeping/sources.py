@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, Protocol
 
 from amir.command_line import flatten
@@ -27,32 +28,33 @@ def source_of(settings: SweepSettings, known: Sequence[Trial] = ()) -> Source:
     """As set, knowing the trials of an earlier start of the same sweep."""
     common = flatten(settings.train)
     if settings.search == "grid":
-        return Listed(grid(settings.space, common))
+        return Listed(grid(settings.space, common), done=len(known))
     if settings.search == "random":
-        return Random(settings, common)
+        return Random(settings, common, done=len(known))
     return Tpe(settings, common, known)
 
 
 class Listed:
     """One point after another; nothing is learned."""
 
-    def __init__(self, points: Sequence[Parameters]) -> None:
-        self.points = points
+    def __init__(self, points: Sequence[Parameters], *, done: int = 0) -> None:
+        self.points = iter(points[done:])
 
     def draw(self, number: int) -> Parameters | None:
-        return self.points[number] if number < len(self.points) else None
+        return next(self.points, None)
 
     def tell(self, number: int, objective: float | None) -> None: ...
 
 
 class Random:
-    """Trial k is the same however often the sweep was started."""
+    """The k-th trial is the same however often the sweep was started."""
 
-    def __init__(self, settings: SweepSettings, common: Parameters) -> None:
-        self.settings, self.common = settings, common
+    def __init__(self, settings: SweepSettings, common: Parameters, *, done: int = 0) -> None:
+        self.settings, self.common, self.places = settings, common, count(done)
 
     def draw(self, number: int) -> Parameters:
-        return draw(self.settings.space, self.common, random_draw(self.settings.seed, number))
+        chance = random_draw(self.settings.seed, next(self.places))
+        return draw(self.settings.space, self.common, chance)
 
     def tell(self, number: int, objective: float | None) -> None: ...
 

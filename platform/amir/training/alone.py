@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
 import torch
 
 from amir.config import TrainSettings
-from amir.dataset.reader import Reader
+from amir.dataset.reader import Batch, Reader
+from amir.training.attempt import attempt
 from amir.training.ray_trainer import check
-from amir.training.record import open_record
-from amir.training.run_folder import RunFolder, claim
-from amir.training.worker import build_state, work, worker_task
+from amir.training.run_folder import RunFolder
+from amir.training.worker import build_state, torch_threads, work, worker_task
 
 
-def train_alone(settings: TrainSettings) -> RunFolder:
-    """Train on the CPU as one worker would; an unfinished run of the same name goes on.
+def train_alone(
+    settings: TrainSettings,
+    *,
+    begin: Callable[[], Any] = lambda: None,
+    report: Callable[[dict[str, Any]], Any] = lambda metrics: None,
+    tags: Mapping[str, str] | None = None,
+    patience: float = 0,
+) -> RunFolder:
+    """Train as one worker would, on the GPU that this process has if the workers are to have one;
+    an unfinished run of the same name goes on.
 
-    The shards are taken as they are: check_shards before the first of many runs.
+    begin: called before the first step. report: called after each checkpoint. Either may raise
+    StoppedEarlyError. tags, patience: as of `attempt`. The shards are taken as they are:
+    check_shards before the first of many runs.
     """
     manifest = check(settings)
-    torch.set_num_threads(settings.workers.threads or 1)
-    device = torch.device("cpu")
-    with claim(settings, manifest.dataset_digest) as folder:
-        record = open_record(settings, manifest.dataset_digest, folder)
-        folder.set_status("running")
-        try:
-            task = worker_task(settings, manifest, folder, record)
-            work(task, build_state(settings, device), feed=Reader.batches, device=device)
-        except Exception as error:
-            folder.set_status("failed", reason=type(error).__name__)
-            record.finish("FAILED")
-            raise
-        record.finish()
-        folder.set_status("finished", steps=settings.steps)
+    torch.set_num_threads(torch_threads(settings.workers))
+    device = torch.device("cuda" if settings.workers.gpu else "cpu")
+
+    def feed(reader: Reader, start: int, end: int) -> Generator[Batch, None, None]:
+        begin()
+        yield from reader.batches(start, end)
+
+    with attempt(settings, manifest, tags=tags, patience=patience) as (folder, record):
+        task = worker_task(settings, manifest, folder, record)
+        work(task, build_state(settings, device), feed=feed, device=device, report=report)
     return folder

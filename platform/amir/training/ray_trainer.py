@@ -6,8 +6,8 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,13 @@ from amir.dataset.reader import build_index
 from amir.errors import InputError
 from amir.references import find_model
 from amir.tracking import Run, tracking_uri
+from amir.training.attempt import attempt
 from amir.training.divergence import DivergedError
 from amir.training.initial import initial_model
 from amir.training.pictures import draw_validation_picture
 from amir.training.progress import Follower
 from amir.training.ray_worker import train_worker
-from amir.training.record import open_record
-from amir.training.run_folder import RunFolder, check_may_go_on, claim
+from amir.training.run_folder import RunFolder, check_may_go_on
 from amir.training.worker import worker_task
 
 LASTING = (InputError, DivergedError)  # errors that come again, however often a worker is restarted
@@ -40,32 +40,27 @@ class Result:
     best: Checkpoint
 
 
-def run(settings: TrainSettings, *, callbacks: Sequence[Any] = ()) -> Result:
+def run(
+    settings: TrainSettings,
+    *,
+    callbacks: Sequence[Any] = (),
+    tags: Mapping[str, str] | None = None,
+    patience: float = 0,
+) -> Result:
     """Train as set, on the Ray this process is connected to; an unfinished run of the same name
     goes on.
 
-    callbacks: Ray Train's, such as Tune's TuneReportCallback. InputError before anything starts if
-    the dataset, the settings or the cluster will not do.
+    callbacks: Ray Train's, such as Tune's TuneReportCallback. tags, patience: as of `attempt`.
+    InputError before anything starts if the dataset, the settings or the cluster will not do.
     """
     settings = _with_absolute_paths(settings)
     manifest = check(settings)
     check_shards(settings.data.path, manifest)
     _check_cluster(settings.workers)
-    with claim(settings, manifest.dataset_digest) as folder:
-        record = open_record(settings, manifest.dataset_digest, folder)
-        folder.set_status("running")
-        try:
-            _fit(settings, manifest, folder, record, callbacks)
-            best = find_model(str(folder.path), storage=settings.storage)
-            record.file(draw_validation_picture(settings, manifest, folder.path, best))
-        except BaseException as error:
-            folder.set_status("failed", reason=type(error).__name__)
-            with suppress(Exception):  # what went wrong matters more than that MLflow is away
-                record.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-            raise
-        record.tags({"amir.digest": best.digest})
-        record.finish()
-        folder.set_status("finished", steps=settings.steps, digest=best.digest)
+    with attempt(settings, manifest, tags=tags, patience=patience) as (folder, record):
+        _fit(settings, manifest, folder, record, callbacks)
+        best = find_model(str(folder.path), storage=settings.storage)
+        record.file(draw_validation_picture(settings, manifest, folder.path, best))
     return Result(folder, best)
 
 

@@ -6,9 +6,8 @@ from functools import partial
 
 import torch
 
-from amir.config import WorkerSettings
 from amir.dataset.loading import ray_batches
-from amir.training.worker import WorkerTask, build_state, work
+from amir.training.worker import WorkerTask, build_state, torch_threads, work
 
 
 def train_worker(config: dict[str, WorkerTask]) -> None:
@@ -30,8 +29,3 @@ def train_worker(config: dict[str, WorkerTask]) -> None:
         workers=workers,
         report=ray.train.report,
     )
-
-
-def torch_threads(workers: WorkerSettings) -> int:
-    """Threads of each worker's operations: as set, else the CPUs it has reserved, rounded down."""
-    return workers.threads or max(1, int(workers.cpus))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 
 from amir.code_version import code_version
 from amir.command_line import flatten
@@ -12,10 +13,18 @@ from amir.tracking import Run, open_run, without_password
 from amir.training.run_folder import RunFolder
 
 
-def open_record(settings: TrainSettings, dataset_digest: str, folder: RunFolder) -> Run:
-    """The record of the run folder: made, or found again by its id."""
+def open_record(
+    settings: TrainSettings,
+    dataset_digest: str,
+    folder: RunFolder,
+    *,
+    tags: Mapping[str, str] | None = None,
+) -> Run:
+    """The record of the run folder: made, or found again by its id or its tags."""
     before = folder.mlflow_run_id()
-    record = open_run(settings.tracking, settings.storage, name=folder.name, run_id=before)
+    record = open_run(
+        settings.tracking, settings.storage, name=folder.name, run_id=before, tags=tags
+    )
     if before is None:
         folder.write_settings(settings, dataset_digest)
         public = {"tracking.uri": without_password(settings.tracking.uri)}

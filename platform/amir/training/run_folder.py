@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from amir.command_line import read_yaml, validate
 from amir.config import TrainSettings
 from amir.errors import InputError
 
-Status = Literal["running", "finished", "failed"]
+Status = Literal["running", "finished", "stopped", "failed"]
+SECONDS_BETWEEN_TRIES = 0.2
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,19 @@ class RunFolder:
         whole = self.metrics.read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in whole]
 
-    def forget_after(self, step: int) -> None:
-        """Drop metrics of steps that will be done again: the curve has each step once."""
-        kept = [row for row in self.rows() if row["step"] <= step]
+    def step(self) -> int:
+        """The last step that metrics.jsonl tells of."""
+        return max((row["step"] for row in self.rows()), default=0)
+
+    def forget_after(self, step: int) -> int:
+        """Drop metrics of steps that will be done again: the curve has each step once. Returns of
+        how many steps.
+        """
+        rows = self.rows()
+        kept = [row for row in rows if row["step"] <= step]
         if self.metrics.is_file():
             durable.write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+        return max((row["step"] for row in rows), default=0) - step if len(kept) < len(rows) else 0
 
 
 def run_name(settings: TrainSettings, dataset_digest: str) -> str:
@@ -92,18 +102,24 @@ def run_name(settings: TrainSettings, dataset_digest: str) -> str:
 
 
 @contextmanager
-def claim(settings: TrainSettings, dataset_digest: str) -> Iterator[RunFolder]:
+def claim(
+    settings: TrainSettings, dataset_digest: str, *, patience: float = 0
+) -> Iterator[RunFolder]:
     """The folder of this run, new or unfinished, for this process alone.
 
-    InputError("run_exists") if the run is finished, another's, or in other hands right now. A new
-    folder in which nothing was written is removed again.
+    patience: seconds to wait for a process that holds it, such as one that was just killed.
+    InputError("run_exists") if the run is finished, another's, or in other hands. A new folder in
+    which nothing was written is removed again.
     """
     folder = _folder(settings, dataset_digest)
     folder.path.mkdir(parents=True, exist_ok=True)
     lock = folder.path / "lock"
+    refusal = (
+        f"run {folder.name} is being trained by another process; wait for it, or choose another "
+        "name with --run"
+    )
     try:
-        with lock.open("w") as file:
-            _hold(file.fileno(), folder)
+        with held(lock, refusal=refusal, patience=patience):
             check_may_go_on(settings, dataset_digest)
             yield folder
     finally:
@@ -113,16 +129,28 @@ def claim(settings: TrainSettings, dataset_digest: str) -> Iterator[RunFolder]:
                 folder.path.rmdir()
 
 
-def _hold(descriptor: int, folder: RunFolder) -> None:
-    """Lock the run; the system lets go of it when this process ends, however that happens."""
+@contextmanager
+def held(lock: Path, *, refusal: str, patience: float = 0) -> Iterator[None]:
+    """Keep others out; the system lets them in when this process ends, however that happens.
+
+    InputError("run_exists") with the refusal if somebody else still holds it after `patience`
+    seconds.
+    """
+    deadline = time.monotonic() + patience
+    with lock.open("w") as file:
+        while not _is_locked(file.fileno()):
+            if time.monotonic() > deadline:
+                raise InputError("run_exists", refusal)
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        yield
+
+
+def _is_locked(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise InputError(
-            "run_exists",
-            f"run {folder.name} is being trained by another process; wait for it, or choose "
-            "another name with --run",
-        ) from None
+        return False
+    return True
 
 
 def _folder(settings: TrainSettings, dataset_digest: str) -> RunFolder:
@@ -138,7 +166,7 @@ def check_may_go_on(settings: TrainSettings, dataset_digest: str) -> None:
     folder = _folder(settings, dataset_digest)
     if not folder.settings.is_file():
         return
-    difference = _difference(_recorded(folder), _identity(settings, dataset_digest))
+    difference = differences(_recorded(folder), _identity(settings, dataset_digest))
     if difference:
         raise InputError(
             "run_exists",
@@ -162,7 +190,7 @@ def finished_run(settings: TrainSettings, dataset_digest: str) -> RunFolder | No
     try:
         check_may_go_on(settings, dataset_digest)
     except InputError:
-        same = not _difference(_recorded(folder), _identity(settings, dataset_digest))
+        same = not differences(_recorded(folder), _identity(settings, dataset_digest))
         if same and folder.status() == "finished":
             return folder
         raise
@@ -180,7 +208,8 @@ def _recorded(folder: RunFolder) -> dict[str, Any]:
         return digest | written
 
 
-def _difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """Where two trees of settings differ, each with its dotted name."""
     before, now = dict(_flat(theirs)), dict(_flat(ours))
     return [
         f"{name} was {before.get(name)}, is {now.get(name)}"

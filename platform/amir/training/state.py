@@ -166,10 +166,11 @@ def take_up(state: TrainingState, folder: RunFolder, *, rank: int, workers: int)
         state.best_step = state.best_gain = None  # removed for a better one that is damaged now
     if rank == 0:
         _mark_best(folder.checkpoints, state.best_step)
-        folder.forget_after(state.step)
-    if rank == 0 and saved is not None:
-        note = f"resumed by {workers} workers, saved by {before}"  # other workers, other gate noise
-        folder.append([{"step": state.step, "note": note}])
+        again = folder.forget_after(state.step)
+        if saved is not None or again:
+            # Other workers, other gate noise.
+            note = f"resumed by {workers} workers, saved by {before}"
+            folder.append([{"step": state.step, "note": note, "again": again}])
 
 
 def prune(folder: Path, *, keep: int, best: int | None) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from amir import checkpoint
 from amir.code_version import code_version
-from amir.config import TrainSettings
+from amir.config import TrainSettings, WorkerSettings
 from amir.dataset.manifest import Manifest
 from amir.dataset.plan import Plan
 from amir.dataset.reader import Batch, Reader, build_index
@@ -118,6 +118,11 @@ def work(
             names=_reader(task, settings.data.crop).names,
             observer=RunObserver(folder, _record(task, rank), batch=settings.batch),
         )
+
+
+def torch_threads(workers: WorkerSettings) -> int:
+    """Threads of each worker's operations: as set, else the CPUs it has reserved, rounded down."""
+    return workers.threads or max(1, int(workers.cpus))
 
 
 def _validation_pairs(task: WorkerTask) -> list[SlicePair]:

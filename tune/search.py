@@ -1,0 +1,28 @@
+"""Settings to their best: python tune/search.py --data DIR --config tune/configs/routing.yaml."""
+
+from collections.abc import Sequence
+
+from amir import cluster
+from amir.command_line import settings_from
+from amir.config import SweepSettings
+from amir.job import run_job, say
+from amir.sweeping.search import check, run_sweep
+from amir.sweeping.tables import ranked, summary
+
+SHORTCUTS = {"data": "train.data.path", "steps": "train.steps"}
+
+
+def main(arguments: Sequence[str]) -> None:
+    settings = settings_from(arguments, SweepSettings, shortcuts=SHORTCUTS)
+    check(settings)
+    cluster.connect()
+    sweep = run_sweep(settings, say=say)
+    say(summary(sweep))
+    if best := ranked(sweep):
+        name, data, storage = best[0].name, settings.train.data.path, sweep.folder
+        say(f"next: python jobs/promote.py --run {name} --storage {storage} --data {data}")
+        say(f"or train it longer: python jobs/train_all_in_one.py --config {storage}/best.yaml")
+
+
+if __name__ == "__main__":
+    run_job(main)
