@@ -1,6 +1,7 @@
 """Settings to their best: python tune/search.py --data DIR --config tune/configs/routing.yaml."""
 
 from collections.abc import Sequence
+from shlex import quote
 
 from amir import cluster
 from amir.command_line import settings_from
@@ -19,7 +20,8 @@ def main(arguments: Sequence[str]) -> None:
     sweep = run_sweep(settings, say=say)
     say(summary(sweep))
     if best := ranked(sweep):
-        name, data, storage = best[0].name, settings.train.data.path, sweep.folder
+        name, data = best[0].name, quote(str(settings.train.data.path))
+        storage = quote(str(sweep.folder))
         say(f"next: python jobs/promote.py --run {name} --storage {storage} --data {data}")
         say(f"or train it longer: python jobs/train_all_in_one.py --config {storage}/best.yaml")
 

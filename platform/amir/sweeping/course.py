@@ -43,7 +43,8 @@ class Course:
             self.say(self._rung(trial))
             return
         self.ended[trial.number] = trial
-        self.say(f"{self._rung(trial)} | {trial.state}{self._pace()}")
+        reason = f" ({trial.reason})" if trial.reason else ""
+        self.say(f"trial {trial.name} {trial.state} at step {trial.step}{reason}{self._pace()}")
         best = self._best()
         if best is not None and best.objective is not None:
             row = {BEST: best.objective, ENDED: float(len(self.ended))}
@@ -53,15 +54,12 @@ class Course:
         name = f"trial {trial.name}"
         if trial.confirms is not None:
             name += f" (trial {trial.confirms:03d} with seed {trial.seed})"
-        if not trial.rungs:
-            return f"{name} | {trial.reason or 'no validation'}"
         rung = trial.rungs[-1]
         told = " ".join(f"{task} {gain:+.2f}" for task, gain in rung.gains.items())
         rate = f"{rung.step / max(rung.seconds, 1e-9):.1f} steps/s"
-        reason = f" | {trial.reason}" if trial.reason else ""
         return (
             f"{name} | step {rung.step}/{self.steps} | gain {rung.objective:+.3f} dB ({told}) | "
-            f"{rate}{reason}"
+            f"{rate}"
         )
 
     def _pace(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -19,6 +20,7 @@ from amir.training.run_folder import RunFolder
 
 # Read by Tune while it works. Its own state is of no use: the sweep's record is the one truth.
 ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the newer one prints a table even when silent
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # else Ctrl-C looks like a good end
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no objective
@@ -233,6 +235,7 @@ def fit(
     taken = {"CPU": budget.cpus} | ({"GPU": budget.gpus} if budget.gpus else {})
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
     try:
         tune.Tuner(
             tune.with_resources(tune.with_parameters(train_trial, task=task), taken),

@@ -16,9 +16,9 @@ from amir.dataset.manifest import Manifest
 from amir.training.initial import initial_model
 from amir.training.phases import phases
 from amir.training.progress import duration
-from amir.training.ray_worker import torch_threads
 from amir.training.state import TrainingState, training_state
 from amir.training.step import Crops, Objective, train_step
+from amir.training.worker import torch_threads
 
 MIB = 2**20
 
