@@ -16,10 +16,16 @@ from serve.limits import BodyBounds
 from serve.metrics import Metrics
 from serve.problem_answers import answer_problems
 from serve.request_log import logging_to
-from serve.routes import health, metrics, models, restore
+from serve.routes import health, jobs, metrics, models, restore
 from serve.service import running_service
 
-ROUTERS = (restore.router, models.router, health.router, metrics.router)
+ROUTERS = (
+    restore.router,
+    jobs.router,
+    models.router,
+    health.router,
+    metrics.router,
+)
 DESCRIPTION = (
     "Restores degraded MR, CT and PET scans: a file in, the same kind of file out. "
     "Research use only, not for diagnosis. Every refusal is application/problem+json with a "

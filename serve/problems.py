@@ -28,6 +28,8 @@ _OF_HTTP = {
     "unauthorized": Kind(401, "a valid bearer token is needed"),
     "not_found": Kind(404, "there is nothing at this address"),
     "method_not_allowed": Kind(405, "the address does not take this method"),
+    "not_finished": Kind(409, "the job is not done yet", retry_after=1),
+    "key_reused": Kind(422, "the idempotency key belongs to another request"),
     "slow_client": Kind(408, "the client sent or took nothing for too long"),
     "unsupported_media_type": Kind(415, "the service does not take bodies of this type"),
     "not_ready": Kind(503, "the service is starting or has no model", retry_after=5),

@@ -1,7 +1,7 @@
 """Finished restorations, answered again for a stated time to whoever sends the same input.
 
 A result belongs to (input digest, model digest, parameters). It is a folder that appears whole:
-`content`, the restored file, and `about.json`. Its modification time is when it was last asked for.
+the restored file, and `about.json`. Its modification time is when it was last asked for.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from pydantic import BaseModel, ConfigDict
 from amir.durable import new_folder
 from amir.errors import InputError
 
-ABOUT, CONTENT = "about.json", "content"
+ABOUT = "about.json"
 
 
 class AboutResult(BaseModel):
-    """What an answer says beside its body. report: as GET /v1/jobs/{id}/report gives it."""
+    """What an answer says beside its body. filename: of the file in the result's folder too.
+
+    report: as GET /v1/jobs/{id}/report gives it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,16 +52,16 @@ class ResultStore:
             return None
         return about
 
-    def content(self, key: str) -> Path:
+    def content(self, key: str, about: AboutResult) -> Path:
         """The restored file of a result that was found."""
-        return self.folder / key / CONTENT
+        return self.folder / key / about.filename
 
     def keep(self, key: str, content: Path, about: AboutResult) -> None:
         """Move a restored file in, unless another replica was quicker with the same result."""
         folder = self.folder / key
         try:
             with new_folder(folder) as beside:
-                shutil.move(content, beside / CONTENT)
+                shutil.move(content, beside / about.filename)
                 (beside / ABOUT).write_text(about.model_dump_json(), encoding="utf-8")
         except (InputError, OSError):
             if not (folder / ABOUT).exists():

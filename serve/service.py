@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from amir.config import ServeSettings
 from amir.inference.slices import Engine
 from serve.file_processes import FileProcesses
+from serve.job_restoration import JobRestoration
+from serve.job_runner import JobRunner
+from serve.job_store import Bounds, JobStore
 from serve.limits import Places
 from serve.metrics import Metrics
 from serve.rate_limit import RateLimit
@@ -28,6 +31,7 @@ class Service:
     places: Places
     metrics: Metrics
     workplace: Workplace
+    jobs: JobRunner
 
     @property
     def engine(self) -> Engine:
@@ -41,16 +45,30 @@ async def running_service(
     """A service for a while; its processes are started, its files removed at the end."""
     files = FileProcesses(settings.limits)
     workplace = Workplace(settings.folder)
+    tools = Tools(engine, files, settings.limits)
+    jobs = _job_runner(settings, tools, workplace, metrics)
     try:
         await files.warm()
+        jobs.start()
         yield Service(
             settings=settings,
-            tools=Tools(engine, files, settings.limits),
+            tools=tools,
             tokens=Tokens(settings.tokens),
             rate=RateLimit(settings.rate),
             places=Places(settings.limits.concurrent),
             metrics=metrics,
             workplace=workplace,
+            jobs=jobs,
         )
     finally:
+        await jobs.stop()
         workplace.close()
+
+
+def _job_runner(
+    settings: ServeSettings, tools: Tools, workplace: Workplace, metrics: Metrics
+) -> JobRunner:
+    kept = settings.jobs
+    bounds = Bounds(jobs=kept.stored, bytes=kept.stored_bytes, keep_seconds=3600 * kept.keep_hours)
+    store = JobStore(kept.folder or settings.storage / "jobs", bounds)
+    return JobRunner(store, JobRestoration(store, tools, workplace, metrics), kept)

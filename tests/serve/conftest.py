@@ -21,15 +21,19 @@ from amir.inference.slices import Engine
 from serve.http_app import create_app
 from tests.served_networks import Brightened, engine_of
 
-TOKEN = "a-token-of-the-tests-alone"
+TOKEN, OTHER_TOKEN = "a-token-of-the-tests-alone", "a-token-of-somebody-else"
 
 
 @dataclass
 class RunningApp:
-    """client: with a token. log: what the application logged. folder: where uploads lie."""
+    """client: with a token; other: with another. log: what the application logged.
+
+    folder: where uploads lie.
+    """
 
     url: str
     client: httpx.Client
+    other: httpx.Client
     log: io.StringIO
     folder: Path
 
@@ -38,13 +42,21 @@ class RunningApp:
         return [path for path in self.folder.glob("*/*") if path.is_dir()]
 
 
+def client_of(url: str, token: str) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.Client(base_url=url, headers=headers, timeout=60)
+
+
 @contextmanager
 def running_app(folder: Path, port: int, engine: Engine, **settings: Any) -> Iterator[RunningApp]:
     """The application for a while, under uvicorn in a thread."""
     tokens = folder.parent / f"{folder.name}-tokens.yaml"
-    tokens.write_text(f"- {{name: tester, token: {TOKEN}}}\n")
+    tokens.write_text(
+        f"- {{name: tester, token: {TOKEN}}}\n- {{name: other, token: {OTHER_TOKEN}}}\n"
+    )
     tokens.chmod(0o600)
-    tree = {"folder": folder, "tokens": {"file": tokens}, **settings}
+    jobs = {"folder": folder.parent / f"{folder.name}-jobs", "lease_seconds": 2}
+    tree = {"folder": folder, "tokens": {"file": tokens}, "jobs": jobs, **settings}
     log = io.StringIO()
     chosen = ServeSettings.model_validate(tree)
     app = create_app(chosen, engine, log_handler=logging.StreamHandler(log))
@@ -58,9 +70,8 @@ def running_app(folder: Path, port: int, engine: Engine, **settings: Any) -> Ite
             assert thread.is_alive(), log.getvalue()
             time.sleep(0.02)
         url = f"http://127.0.0.1:{port}"
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
-            yield RunningApp(url, client, log, folder)
+        with client_of(url, TOKEN) as client, client_of(url, OTHER_TOKEN) as other:
+            yield RunningApp(url, client, other, log, folder)
     finally:
         server.should_exit = True
         thread.join(timeout=20)
