@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from amir import durable
 from amir.errors import InputError
-from serve.job_lease import Lease, take_lease
+from serve.job_lease import Lease, LeaseLostError, take_lease
 from serve.result_store import ResultStore
 
 JOB, STATE, PARTIAL = "job.json", "state.json", ".partial"
@@ -143,7 +143,13 @@ class JobStore:
     def advance(self, lease: Lease, state: JobState) -> None:
         """Write a job's state, by whoever holds its lease; LeaseLostError otherwise."""
         lease.check()
-        durable.write_text(lease.folder / STATE, state.model_dump_json())
+        beside = lease.folder / f".{secrets.token_hex(8)}{PARTIAL}"
+        try:
+            beside.write_text(state.model_dump_json(), encoding="utf-8")
+            durable.flush(beside)
+            beside.replace(lease.folder / STATE)
+        except FileNotFoundError:  # deleted between two lines; nothing of it may come back
+            raise LeaseLostError from None
 
     def waiting(self) -> list[Job]:
         """Jobs that are not finished, oldest first, whether or not somebody works on them."""
