@@ -15,6 +15,7 @@ from amir.inference.local_engine import LocalEngine
 from amir.inference.restorer import Restorer
 from amir.inference.served_models import ServedModels
 from amir.inference.slices import OverloadedError, SliceAnswer
+from amir.inference.uncertainty import restore_with_deviation
 from amir.modality import Modality
 from tests.served_networks import Brightened, ct_request, engine_of, served
 
@@ -131,6 +132,49 @@ def test_a_request_that_would_wait_too_long_is_refused_at_once() -> None:
 
     asyncio.run(ask())
     engine.close()
+
+
+def test_a_single_slice_does_not_wait_for_the_rest_of_a_long_series() -> None:
+    network = Brightened()
+    network.may_go_on.clear()
+    engine = engine_of(network, batch={"pixels": 16 * 16, "queue_seconds": 1e-9})
+
+    async def ask() -> int:
+        parts = [
+            replace(ct_request(10, 16, 16), series="long", continues=number > 0)
+            for number in range(2)
+        ]
+        series = [asyncio.create_task(engine.restore(part)) for part in parts]
+        await asyncio.to_thread(network.begun.wait)
+        while engine.batcher.waiting_slices < 19:
+            await asyncio.sleep(0.01)
+        single = asyncio.create_task(engine.restore(ct_request(1, 16, 16)))
+        while engine.batcher.waiting_slices < 20:
+            await asyncio.sleep(0.01)
+        network.may_go_on.set()
+        await single
+        still_waiting = engine.batcher.waiting_slices
+        await asyncio.gather(*series)
+        return still_waiting
+
+    assert asyncio.run(ask()) >= 15
+    engine.close()
+
+
+def test_the_spread_of_mirrored_passes_leaves_the_answer_as_it_was(
+    tiny_amir: Callable[[int], nn.Module],
+) -> None:
+    plain, unsure = ct_request(2, 17, 23), replace(ct_request(2, 17, 23), uncertainty=3)
+    answers = [
+        asyncio.run(restored_together(engine_of(tiny_amir(0)), one))[0] for one in (plain, unsure)
+    ]
+    np.testing.assert_allclose(answers[0].restored, answers[1].restored, atol=0.02)
+    assert answers[0].deviation is None
+    restorer = Restorer(tiny_amir(0))
+    _, expected = restore_with_deviation(
+        lambda slices: restorer.restore_slices(slices, Modality.CT), plain.slices, passes=3
+    )
+    np.testing.assert_allclose(answers[1].deviation, expected, atol=0.02)
 
 
 def test_one_failing_forward_fails_its_own_requests_only() -> None:

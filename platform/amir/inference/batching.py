@@ -27,9 +27,9 @@ BUSY_SHARE = 0.1  # of a forward's time may be spent waiting for a fuller next o
 
 
 class Batcher:
-    """One forward at a time, in a thread of its own, of at most `batch.pixels`; oldest first.
+    """One forward at a time, in a thread of its own, of at most `batch.pixels`.
 
-    The queue is bounded by the time that a new request would wait. What comes in the background is
+    The queue is bounded by the time that a new slice would wait. What comes in the background is
     restored when nothing else waits. on_batch: called with a batch's size and seconds.
     """
 
@@ -50,19 +50,24 @@ class Batcher:
         self._worker: asyncio.Task[None] | None = None
 
     async def run(
-        self, runner: Runner, images: Sequence[Image], *, background: bool = False
+        self,
+        runner: Runner,
+        images: Sequence[Image],
+        *,
+        series: object = None,
+        background: bool = False,
     ) -> list[PassedSlice]:
-        """Padded images [h, w], each restored in some batch.
+        """Padded images [h, w], each restored in some batch; see `check_load`.
 
-        OverloadedError if what is ahead takes too long; an idle engine takes any request. When
-        this is cancelled, what has not begun does not begin.
+        series: of those that take turns; by default these images are one. When this is cancelled,
+        what has not begun does not begin.
         """
-        if not background:
-            self._refuse_if_overloaded()
         loop = asyncio.get_running_loop()
-        waiting = [WaitingSlice(runner, image, loop.create_future()) for image in images]
+        series = object() if series is None else series
+        queue = self._background if background else self._queue
+        waiting = [WaitingSlice(runner, i, loop.create_future(), series) for i in images]
         for one in waiting:
-            (self._background if background else self._queue).add(one)
+            queue.add(one)
         if self._worker is None or self._worker.done():
             self._worker = loop.create_task(self._work())
         self._arrived.set()
@@ -83,16 +88,28 @@ class Batcher:
     def waiting_slices(self) -> int:
         return len(self._queue)
 
-    @property
-    def waiting_seconds(self) -> float:
-        """How long a new request would wait, by the speed of the latest batches."""
-        pixels = dict(self._queue.pixels())
-        ahead = sum(n * self._seconds_per_pixel.get(r, 0.0) for r, n in pixels.items())
+    def check_load(self, pixels: int) -> None:
+        """OverloadedError if a slice of so many pixels would wait too long for its turn.
+
+        An idle engine takes any request; what waits, not what is asked, decides.
+        """
+        seconds, limits = self.waiting_seconds(pixels), self.settings
+        if seconds > limits.queue_seconds or self._queue.pixels > limits.queue_pixels:
+            raise OverloadedError(
+                f"{self.waiting_slices} slices are waiting, a new one for about {seconds:.0f} s; "
+                f"at most {limits.queue_seconds:g} s may be: send the request again later",
+                math.ceil(min(30.0, max(1.0, seconds / 2))),
+            )
+
+    def waiting_seconds(self, pixels: int) -> float:
+        """How long a new slice would wait for its turn, by the speed of the latest batches."""
+        ahead = self._queue.ahead(pixels)
+        seconds = sum(n * self._seconds_per_pixel.get(r, 0.0) for r, n in ahead.items())
         if self._running is not None:
             runner, size = self._running
             expected = size * self._seconds_per_pixel.get(runner, 0.0)
-            ahead += max(0.0, expected - self.stuck_seconds)
-        return ahead
+            seconds += max(0.0, expected - self.stuck_seconds)
+        return seconds
 
     @property
     def stuck_seconds(self) -> float:
@@ -106,16 +123,6 @@ class Batcher:
         self._queue.clear()
         self._background.clear()
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def _refuse_if_overloaded(self) -> None:
-        seconds, limits = self.waiting_seconds, self.settings
-        pixels = sum(self._queue.pixels().values())
-        if seconds > limits.queue_seconds or pixels > limits.queue_pixels:
-            raise OverloadedError(
-                f"{self.waiting_slices} slices are waiting, for about {seconds:.0f} s; at most "
-                f"{limits.queue_seconds:g} s may: send the request again later",
-                math.ceil(min(30.0, max(1.0, seconds / 2))),
-            )
 
     async def _work(self) -> None:
         while True:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-import numpy as np
-
 from amir.config import EngineSettings
 from amir.errors import InputError
 from amir.inference.batching import Batcher
-from amir.inference.normalising import from_network, outside, to_network
 from amir.inference.served_model import ServedModel
 from amir.inference.served_models import ServedModels
 from amir.inference.shadow import PENDING, Comparison, compare, is_shadowed
-from amir.inference.slice_queue import PassedSlice
+from amir.inference.slice_answer import network_images, slice_answer
 from amir.inference.slices import ModelDescription, SliceAnswer, SliceRequest
 
 
@@ -75,11 +72,13 @@ class LocalEngine:
     async def _restore(
         self, model: ServedModel, request: SliceRequest, *, background: bool = False
     ) -> SliceAnswer:
-        images = await asyncio.to_thread(
-            to_network, request.slices, request.modality, scale=request.scale
+        images = await asyncio.to_thread(network_images, request)
+        if not (background or request.continues):
+            self.batcher.check_load(images[0].size)
+        passed = await self.batcher.run(
+            model.runner, images, series=request.series or None, background=background
         )
-        passed = await self.batcher.run(model.runner, list(images), background=background)
-        return await asyncio.to_thread(_answer, request, passed)
+        return await asyncio.to_thread(slice_answer, request, passed)
 
     def _cast_shadow(self, request: SliceRequest, answer: SliceAnswer) -> None:
         """Let the challenger restore the same when nothing else waits; never the other way."""
@@ -100,25 +99,3 @@ class LocalEngine:
         self._on_comparison(
             compare(request, answer, challenger.description.digest, shadow.restored)
         )
-
-
-def _answer(request: SliceRequest, passed: Sequence[PassedSlice]) -> SliceAnswer:
-    degraded, modality, scale = request.slices, request.modality, request.scale
-    images = np.stack([one.image for one in passed])
-    if not np.isfinite(images).all():
-        raise RuntimeError(f"model {request.model[:12]} gave NaN or infinity for finite slices")
-    return SliceAnswer(
-        restored=from_network(images, degraded, modality, scale=scale),
-        clipped=int(np.count_nonzero(outside(degraded, modality, scale=scale))),
-        deviation=None,
-        outlier_score=np.full(len(degraded), np.nan),
-        expert_use={
-            level: tuple(map(float, np.mean([one.expert_use[level] for one in passed], axis=0)))
-            for level in passed[0].expert_use
-        },
-        seconds={
-            "waiting": max(one.waiting for one in passed),
-            "forward": max(one.forward for one in passed),
-        },
-        batch=max(one.batch for one in passed),
-    )

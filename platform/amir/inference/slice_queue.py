@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Protocol
 
 import numpy as np
@@ -36,70 +37,109 @@ class PassedSlice:
 
 @dataclass(frozen=True, eq=False)
 class WaitingSlice:
-    """image: [h, w], padded. result: cancelled by whoever has no more use for it."""
+    """image: [h, w], padded. result: cancelled by whoever has no more use for it.
+
+    series: of those that take turns; slices of one series keep their order.
+    """
 
     runner: Runner
     image: Image
     result: asyncio.Future[PassedSlice]
+    series: object
     since: float = field(default_factory=time.monotonic)
 
     @property
     def bucket(self) -> tuple[Runner, tuple[int, ...]]:
         return self.runner, self.image.shape
 
+    @property
+    def flow(self) -> tuple[Runner, object]:
+        return self.runner, self.series
+
+
+@dataclass
+class _Flow:
+    """Of one series: pixels that wait, and the turn of the last one."""
+
+    pixels: int = 0
+    turn: int = 0
+
 
 class SliceQueue:
-    """Oldest first; what is taken together has one network and one shape."""
+    """What is taken together has one network and one shape; series take turns, pixel by pixel.
+
+    Start-time fair queueing (Goyal, Vin, Cheng, IEEE/ACM Trans. Networking 5(5), 1997): a single
+    slice does not wait for the rest of a long series that came before it.
+    """
 
     def __init__(self) -> None:
-        self._buckets: dict[object, dict[WaitingSlice, None]] = {}
-        self._pixels: dict[Runner, int] = {}
+        self._buckets: dict[object, list[tuple[int, int, WaitingSlice]]] = {}
+        self._flows: dict[tuple[Runner, object], _Flow] = {}
+        self._waiting: set[WaitingSlice] = set()
+        self._turn = 0  # of what was taken last
+        self._count = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._buckets.values()))
+        return len(self._waiting)
 
     def add(self, one: WaitingSlice) -> None:
         """It leaves the queue when its result is cancelled."""
-        self._buckets.setdefault(one.bucket, {})[one] = None
-        self._pixels[one.runner] = self._pixels.get(one.runner, 0) + one.image.size
-        one.result.add_done_callback(lambda _: self._discard(one))
+        flow = self._flows.setdefault(one.flow, _Flow())
+        turn = max(self._turn, flow.turn)
+        flow.turn = turn + one.image.size
+        flow.pixels += one.image.size
+        self._count += 1
+        heappush(self._buckets.setdefault(one.bucket, []), (turn, self._count, one))
+        self._waiting.add(one)
+        one.result.add_done_callback(lambda _: self._leave(one))
 
     def take(self, pixels: int) -> list[WaitingSlice]:
-        """From the bucket of the oldest, at most so many pixels but at least one slice."""
-        bucket = self._oldest()
-        if not bucket:
-            return []
-        size = next(iter(bucket)).image.size
-        taken = list(bucket)[: max(1, pixels // size)]
-        for one in taken:
-            self._discard(one)
+        """Those of one bucket whose turn it is: at most so many pixels, but at least one slice."""
+        bucket = self._next()
+        taken: list[WaitingSlice] = []
+        while bucket and (not taken or (len(taken) + 1) * taken[0].image.size <= pixels):
+            turn, _, one = heappop(bucket)
+            if one in self._waiting:
+                self._turn = max(self._turn, turn)
+                self._leave(one)
+                taken.append(one)
         return taken
 
     def fills(self, pixels: int) -> bool:
-        """Whether the next batch could not be larger."""
-        bucket = self._oldest()
-        return bool(bucket) and (len(bucket) + 1) * next(iter(bucket)).image.size > pixels
+        """Whether the next batch could not be larger; counts those that have left, too."""
+        bucket = self._next()
+        return bool(bucket) and (len(bucket) + 1) * bucket[0][2].image.size > pixels
 
-    def pixels(self) -> Mapping[Runner, int]:
-        """How many wait, by network."""
-        return self._pixels
+    def ahead(self, size: int) -> Mapping[Runner, int]:
+        """Pixels, by network, whose turn comes before a slice of so many that came now."""
+        pixels: dict[Runner, int] = {}
+        for (runner, _), flow in self._flows.items():
+            pixels[runner] = pixels.get(runner, 0) + min(flow.pixels, size)
+        return pixels
+
+    @property
+    def pixels(self) -> int:
+        return sum(flow.pixels for flow in self._flows.values())
 
     def clear(self) -> None:
-        for one in [one for bucket in self._buckets.values() for one in bucket]:
-            self._discard(one)
+        for one in list(self._waiting):
             one.result.cancel()
+            self._leave(one)
 
-    def _oldest(self) -> dict[WaitingSlice, None]:
-        heads = self._buckets.values()
-        return min(heads, key=lambda bucket: next(iter(bucket)).since, default={})
+    def _next(self) -> list[tuple[int, int, WaitingSlice]]:
+        """The bucket of the slice whose turn it is."""
+        for key, bucket in list(self._buckets.items()):
+            while bucket and bucket[0][2] not in self._waiting:
+                heappop(bucket)
+            if not bucket:
+                del self._buckets[key]
+        return min(self._buckets.values(), key=lambda bucket: bucket[0][:2], default=[])
 
-    def _discard(self, one: WaitingSlice) -> None:
-        bucket = self._buckets.get(one.bucket, {})
-        if one not in bucket:
+    def _leave(self, one: WaitingSlice) -> None:
+        if one not in self._waiting:
             return
-        del bucket[one]
-        if not bucket:
-            del self._buckets[one.bucket]
-        self._pixels[one.runner] -= one.image.size
-        if not self._pixels[one.runner]:
-            del self._pixels[one.runner]
+        self._waiting.remove(one)
+        flow = self._flows[one.flow]
+        flow.pixels -= one.image.size
+        if not flow.pixels:
+            del self._flows[one.flow]

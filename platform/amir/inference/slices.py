@@ -22,7 +22,9 @@ class SliceRequest:
 
     slices: [n, H, W] in physical units, in the plane of training. scale: the scan's intensity
     scale. model: full digest, as `Engine.choose` answered, which pins a whole series to one model.
-    uncertainty: further passes of flipped slices; 0 for none.
+    uncertainty: further passes of mirrored slices, at most 3; 0 for none. series: what all requests
+    for one upload have in common; uploads take turns. continues: that an earlier request of the
+    series was taken, so that this one is not refused for being one too many.
     """
 
     slices: Slices
@@ -30,6 +32,8 @@ class SliceRequest:
     scale: float
     model: str
     uncertainty: int = 0
+    series: str = ""
+    continues: bool = False
 
 
 @dataclass(frozen=True, eq=False)
