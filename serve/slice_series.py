@@ -7,6 +7,7 @@ from asyncio import to_thread
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +83,7 @@ class SliceSeries:
     modality: Modality
     scale: float
     passes: int
+    name: str = field(default_factory=lambda: uuid4().hex)
 
     async def restore(
         self,
@@ -98,7 +100,9 @@ class SliceSeries:
 
         async def restore_chunk(part: slice) -> None:
             async with turns:
-                answer = await self._answer(await to_thread(np.array, source[part]))
+                answer = await self._answer(
+                    await to_thread(np.array, source[part]), continues=part.start > 0
+                )
                 await to_thread(target.__setitem__, part, answer.restored)
             tally.add(answer)
             if on_progress is not None:
@@ -112,8 +116,16 @@ class SliceSeries:
             raise failed.exceptions[0] from None
         return tally
 
-    async def _answer(self, slices: Slices) -> SliceAnswer:
-        request = SliceRequest(slices, self.modality, self.scale, self.digest, self.passes)
+    async def _answer(self, slices: Slices, *, continues: bool) -> SliceAnswer:
+        request = SliceRequest(
+            slices,
+            self.modality,
+            self.scale,
+            self.digest,
+            uncertainty=self.passes,
+            series=self.name,
+            continues=continues,
+        )
         try:
             return await self.engine.restore(request)
         except InputError as error:

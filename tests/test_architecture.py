@@ -197,7 +197,7 @@ LIGHT = ["amir.config", "amir.modality", "amir.client"]
 
 
 @pytest.mark.parametrize(
-    ("modules", "seconds"), [(["amir"], 0.1), (LIGHT, 0.3)], ids=["amir", "settings and client"]
+    ("modules", "seconds"), [(["amir"], 0.1), (LIGHT, 0.5)], ids=["amir", "settings and client"]
 )
 def test_what_a_client_needs_is_imported_at_once(
     modules: list[str], seconds: float, tmp_path: Path
