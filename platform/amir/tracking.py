@@ -38,7 +38,7 @@ class Run(Protocol):
 
     def parameters(self, values: Mapping[str, Any]) -> None: ...
     def tags(self, values: Mapping[str, str]) -> None: ...
-    def metrics(self, rows: Rows) -> None: ...
+    def metrics(self, rows: Rows, *, times: Sequence[int] = ()) -> bool: ...
     def file(self, path: Path, *, folder: str | None = None) -> None: ...
     def finish(self, status: str = "FINISHED") -> None: ...
 
@@ -86,7 +86,9 @@ class Untracked:
 
     def parameters(self, values: Mapping[str, Any]) -> None: ...
     def tags(self, values: Mapping[str, str]) -> None: ...
-    def metrics(self, rows: Rows) -> None: ...
+    def metrics(self, rows: Rows, *, times: Sequence[int] = ()) -> bool:
+        return True
+
     def file(self, path: Path, *, folder: str | None = None) -> None: ...
     def finish(self, status: str = "FINISHED") -> None: ...
 
@@ -131,20 +133,28 @@ class MlflowRun:
             for name, value in values.items():
                 self.client.set_tag(self.id, name, value)
 
-    def metrics(self, rows: Rows) -> None:
-        """Log what is finite; MLflow's databases know neither NaN nor infinity alike."""
+    def metrics(self, rows: Rows, *, times: Sequence[int] = ()) -> bool:
+        """Log what is finite; MLflow's databases know neither NaN nor infinity alike.
+
+        times: of the rows, in milliseconds since 1970; now where they are not given. The same row
+        at the same time counts once, however often it is sent. False if MLflow did not take all.
+        """
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        moments = times or [int(time.time() * 1000)] * len(rows)
         every = [
-            Metric(name, float(value), now, step)
-            for step, values in rows
+            Metric(name, float(value), moment, step)
+            for (step, values), moment in zip(rows, moments, strict=True)
             for name, value in values.items()
             if math.isfinite(value)
         ]
+        calls = range(0, len(every), METRICS_PER_CALL)
+        taken = []
         with self._forgiven("metrics"):
-            for start in range(0, len(every), METRICS_PER_CALL):
+            for start in calls:
                 self.client.log_batch(self.id, metrics=every[start : start + METRICS_PER_CALL])
+                taken.append(start)
+        return len(taken) == len(calls)
 
     def file(self, path: Path, *, folder: str | None = None) -> None:
         with self._forgiven(path.name):

@@ -16,7 +16,6 @@ from amir.dataset.reader import Batch, Reader, build_index
 from amir.dataset.slices import SlicePair, spread_slices
 from amir.inference.restorer import Restorer
 from amir.modality import Modality
-from amir.tracking import Untracked
 from amir.training.initial import initial_model
 from amir.training.loop import train
 from amir.training.observer import RunObserver
@@ -67,7 +66,7 @@ class LocalRun:
             validate=lambda: validate(restorer, self.pairs),
             save=self.save,
             names=self.reader(self.settings.data.crop).names,
-            observer=RunObserver(self.folder, Untracked(), batch=self.settings.batch),
+            observer=RunObserver(self.folder, batch=self.settings.batch),
         )
         return self
 

@@ -208,3 +208,6 @@ class StatusSettings(Section):
     """Folder of all runs."""
     run: str | None = None
     """One run; null tells of all."""
+    backfill: bool = False
+    """Send MLflow what it did not take of runs that have ended."""
+    tracking: TrackingSettings = TrackingSettings()

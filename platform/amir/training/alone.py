@@ -34,8 +34,11 @@ def train_alone(
     torch.set_num_threads(torch_threads(settings.workers))
     device = torch.device("cuda" if settings.workers.gpu else "cpu")
 
+    first = iter([begin])  # a feed for each size of crops, but one beginning
+
     def feed(reader: Reader, start: int, end: int) -> Generator[Batch, None, None]:
-        begin()
+        for announce in first:
+            announce()
         yield from reader.batches(start, end)
 
     with attempt(settings, manifest, tags=tags, patience=patience) as (folder, record):

@@ -10,8 +10,11 @@ from amir.config import TrainSettings
 from amir.dataset.manifest import Manifest
 from amir.references import find_model
 from amir.tracking import Run
+from amir.training.forwarding import Forwarder
 from amir.training.record import open_record
 from amir.training.run_folder import RunFolder, claim
+
+SECONDS_FOR_MLFLOW = 60  # to take what it has not yet, at the end of a run
 
 
 class StoppedEarlyError(Exception):
@@ -41,6 +44,7 @@ def attempt(
         try:
             yield Attempt(folder, record)
             best = find_model(str(folder.path), storage=settings.storage)
+            Forwarder(folder, record).send_within(SECONDS_FOR_MLFLOW)
         except BaseException as error:
             _say_why(error, folder, record)
             raise

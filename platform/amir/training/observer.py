@@ -1,13 +1,11 @@
-"""What the first worker tells: metrics.jsonl for whoever looks at the folder, MLflow for whoever
-looks there.
-"""
+"""What the first worker tells: lines of metrics.jsonl, which go on to MLflow by themselves."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from amir import tracking
-from amir.tracking import Run
 from amir.training.loop import StepReport
 from amir.training.run_folder import RunFolder
 from amir.training.validation import Scores, flat_scores, mean_gain
@@ -16,20 +14,20 @@ from amir.training.validation import Scores, flat_scores, mean_gain
 class RunObserver:
     """batch: crops per step over all workers."""
 
-    def __init__(self, folder: RunFolder, record: Run, *, batch: int) -> None:
-        self.folder, self.record, self.batch = folder, record, batch
+    def __init__(self, folder: RunFolder, *, batch: int) -> None:
+        self.folder, self.batch = folder, batch
 
     def steps(self, reports: list[StepReport]) -> None:
-        self.folder.append([{"step": report.step, **self._line(report)} for report in reports])
-        self.record.metrics([(report.step, self._row(report)) for report in reports])
+        now = _milliseconds()
+        lines = [{"step": report.step, "time": now, **self._line(report)} for report in reports]
+        self.folder.append(lines)
 
     def validated(self, step: int, scores: Scores) -> None:
         if not scores:  # every target constant: nothing to tell
             return
         worst = min(score.gain for score in scores.values())
         row = {**flat_scores(scores), tracking.GAIN: mean_gain(scores), tracking.GAIN_WORST: worst}
-        self.folder.append([{"step": step, **row}])
-        self.record.metrics([(step, row)])
+        self.folder.append([{"step": step, "time": _milliseconds(), **row}])
 
     def _line(self, report: StepReport) -> dict[str, Any]:
         """As metrics.jsonl has it: a step that was left out names its slices."""
@@ -53,3 +51,8 @@ class RunObserver:
                 tracking.WAIT: report.waited / max(report.seconds, 1e-9),
             }
         )
+
+
+def _milliseconds() -> int:
+    """Since 1970."""
+    return time.time_ns() // 1_000_000

@@ -10,8 +10,10 @@ from typing import Any
 from amir.modality import Modality
 from amir.tracking import BALANCE, GAIN, L1, LEFT_OUT, RATE
 from amir.training.run_folder import RunFolder
+from amir.training.tail import Tail
 
 SECONDS_BETWEEN_LINES = 5.0
+ROWS_PER_MEAN = 50
 
 
 class Follower:
@@ -21,7 +23,8 @@ class Follower:
         self.folder, self.steps, self.batch = folder, steps, batch
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
-        self._shown = -1
+        self._tail = Tail(folder.metrics)
+        self._rows: list[dict[str, Any]] = []
 
     def __enter__(self) -> Follower:
         self._thread.start()
@@ -42,11 +45,20 @@ class Follower:
             self._print_news()
 
     def _print_news(self) -> None:
-        rows = self.folder.rows()
-        if rows and rows[-1]["step"] > self._shown:
-            self._shown = rows[-1]["step"]
-            sys.stdout.write(progress_line(rows, steps=self.steps, batch=self.batch) + "\n")
+        news = self._tail.news()
+        if news:
+            before = [] if self._tail.is_anew else self._rows
+            self._rows = told_rows([*before, *news])
+            sys.stdout.write(progress_line(self._rows, steps=self.steps, batch=self.batch) + "\n")
             sys.stdout.flush()
+
+
+def told_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that a line of progress is made of: a long run has many more."""
+    last = rows[-ROWS_PER_MEAN:]
+    kept = [row for row in rows[:-ROWS_PER_MEAN] if LEFT_OUT in row]
+    validated = [row for row in rows[:-ROWS_PER_MEAN] if GAIN in row][-1:]
+    return [*kept, *validated, *last]
 
 
 def progress_line(rows: list[dict[str, Any]], *, steps: int, batch: int) -> str:
@@ -55,7 +67,7 @@ def progress_line(rows: list[dict[str, Any]], *, steps: int, batch: int) -> str:
     left_out = sum(LEFT_OUT in row for row in rows)
     parts = [f"step {rows[-1]['step']}/{steps}"]
     if trained:
-        latest = trained[-50:]
+        latest = trained[-ROWS_PER_MEAN:]
         rate = 1 / _mean_of([1 / row[RATE] for row in latest])
         parts += [
             f"{rate:.1f} crops/s",

@@ -161,13 +161,19 @@ def reason_of(failure: Any) -> BaseException:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Undo how Ray Train answers Ctrl-C: it leaves with exit code 0, even after the training."""
+    """Make Ctrl-C and SIGTERM, which `ray job stop` sends, end the training with its state told.
+
+    Ray Train answers the one with exit code 0, even after the training, and Ray the other with an
+    abort.
+    """
     main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT)
+    before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
+    if main:
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     except SystemExit:
         raise KeyboardInterrupt from None
     finally:
-        if main:
-            signal.signal(signal.SIGINT, before)
+        for which, handler in before.items() if main else ():
+            signal.signal(which, handler)

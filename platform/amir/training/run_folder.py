@@ -27,7 +27,7 @@ SECONDS_BETWEEN_TRIES = 0.2
 
 @dataclass(frozen=True)
 class RunFolder:
-    """settings.yaml, state.json, metrics.jsonl, checkpoints/STEP/, mlflow_run_id."""
+    """settings.yaml, state.json, metrics.jsonl, checkpoints/STEP/, mlflow_run_id, mlflow_sent."""
 
     path: Path
 
@@ -51,10 +51,14 @@ class RunFolder:
         identity = _identity(settings, dataset_digest)
         durable.write_text(self.settings, yaml.safe_dump(identity, sort_keys=False))
 
-    def status(self) -> Status | None:
+    def state(self) -> dict[str, Any]:
+        """What state.json says: the status, and what belongs to it; nothing before the start."""
         file = self.path / "state.json"
-        status: Status | None = json.loads(file.read_text())["status"] if file.is_file() else None
-        return status
+        state: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+        return state
+
+    def status(self) -> Status | None:
+        return self.state().get("status")
 
     def set_status(self, status: Status, **facts: Any) -> None:
         durable.write_text(self.path / "state.json", json.dumps({"status": status, **facts}))
@@ -65,6 +69,14 @@ class RunFolder:
 
     def set_mlflow_run_id(self, run_id: str) -> None:
         durable.write_text(self.path / "mlflow_run_id", run_id)
+
+    def sent(self) -> int:
+        """Bytes of metrics.jsonl that MLflow has taken."""
+        file = self.path / "mlflow_sent"
+        return int(file.read_text()) if file.is_file() else 0
+
+    def set_sent(self, size: int) -> None:
+        durable.write_text(self.path / "mlflow_sent", str(size))
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add lines to metrics.jsonl."""
@@ -90,6 +102,7 @@ class RunFolder:
         kept = [row for row in rows if row["step"] <= step]
         if self.metrics.is_file():
             durable.write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in kept))
+            self.set_sent(min(self.sent(), self.metrics.stat().st_size))
         return max((row["step"] for row in rows), default=0) - step if len(kept) < len(rows) else 0
 
 

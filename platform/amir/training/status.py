@@ -19,11 +19,11 @@ SILENT_SECONDS = 120  # longer than start-up and a validation of the examples ta
 
 def statuses(settings: StatusSettings) -> Iterator[str]:
     """Lines for each run of the storage, the one of the latest news last; or of one run."""
-    for folder in _folders(settings):
+    for folder in run_folders(settings):
         yield _status(folder)
 
 
-def _folders(settings: StatusSettings) -> list[RunFolder]:
+def run_folders(settings: StatusSettings) -> list[RunFolder]:
     found = [RunFolder(file.parent) for file in settings.storage.glob("*/settings.yaml")]
     if settings.run is not None:
         found = [folder for folder in found if folder.name == settings.run]

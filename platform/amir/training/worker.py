@@ -20,6 +20,7 @@ from amir.dataset.reader import Batch, Reader, build_index
 from amir.dataset.slices import SlicePair, spread_slices
 from amir.inference.restorer import Restorer
 from amir.tracking import Run
+from amir.training.forwarding import Forwarder
 from amir.training.initial import initial_model
 from amir.training.loop import train
 from amir.training.observer import RunObserver
@@ -106,7 +107,8 @@ def work(
         report({"step": state.step, "gain": mean_gain(scores)})
 
     batches = _batches(task, state.step, feed)
-    with closing(batches):  # whatever happens: its threads would else outlive what they need
+    # Closed whatever happens: the feed's threads would else outlive what they need.
+    with closing(batches), Forwarder(folder, _record(task, rank)):
         train(
             state,
             batches,
@@ -116,7 +118,7 @@ def work(
             validate=lambda: validate(restorer, pairs, rank=rank, workers=workers),
             save=save,
             names=_reader(task, settings.data.crop).names,
-            observer=RunObserver(folder, _record(task, rank), batch=settings.batch),
+            observer=RunObserver(folder, batch=settings.batch),
         )
 
 
