@@ -28,7 +28,7 @@ _OUTPUT_TYPES = {"FP32": "<f4", "FP64": "<f8"}
 
 # Within these no product of a slice and a scale, nor a restored value, leaves float32.
 SMALLEST_SCALE, LARGEST_SCALE = 1e-30, 1e30
-MOST_PASSES = 8
+MOST_PASSES = 3
 _SHORT = 256
 
 Parameters = dict[str, bool | int | float | str | None]

@@ -29,6 +29,7 @@ from amir.config.serving import (
     LimitSettings,
     RateSettings,
     ServeSettings,
+    TensorSettings,
     TokenSettings,
 )
 from amir.config.studying import StudySettings
@@ -96,6 +97,7 @@ __all__ = [
     "SwapSettings",
     "SweepSettings",
     "TableName",
+    "TensorSettings",
     "TileSettings",
     "TokenSettings",
     "TrackingSettings",

@@ -80,6 +80,17 @@ class LimitSettings(Section):
     """How many such chunks of one upload are at the engine at once."""
 
 
+class TensorSettings(Section):
+    """What the Open Inference Protocol (/v2) takes; its bodies are held in memory."""
+
+    body_bytes: Bytes = 2**26
+    """Largest body, unpacked: 64 slices of 512 x 512 as FP32."""
+    json_bytes: Bytes = 2**23
+    """Largest JSON in it; as Python objects, numbers take up to thirty times as much."""
+    at_once: Count = 2
+    """Requests that one replica parses and answers at once; more wait."""
+
+
 class JobSettings(Section):
     """Long work that outlives a connection."""
 
@@ -120,6 +131,7 @@ class ServeSettings(Section):
     rate: RateSettings = RateSettings()
     limits: LimitSettings = LimitSettings()
     engine: EngineSettings = EngineSettings()
+    tensors: TensorSettings = TensorSettings()
     jobs: JobSettings = JobSettings()
     trust: TrustSettings = TrustSettings()
 
