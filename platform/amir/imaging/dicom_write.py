@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,8 @@ from amir.durable import new_folder
 from amir.errors import InputError
 from amir.imaging.derivation import Derivation
 from amir.imaging.dicom_kinds import CLASSIC_OF_ENHANCED
-from amir.imaging.dicom_parse import nothing_quoted
+from amir.imaging.dicom_parse import nothing_quoted, refused_when_garbled
+from amir.imaging.dicom_slice import required
 from amir.imaging.dicom_store import (
     StoredSlice,
     drop_what_describes_other_pixels,
@@ -46,29 +48,33 @@ def write_derived_series(scan: Scan, folder: Path, derivation: Derivation) -> in
     """
     saturated = 0
     with new_folder(folder) as beside, nothing_quoted():
-        for index, (dataset, beyond) in enumerate(derived_slices(scan, derivation)):
-            save_slice(dataset, beside / slice_name(index))
+        for index, (content, beyond) in enumerate(derived_files(scan, derivation)):
+            (beside / slice_name(index)).write_bytes(content)
             saturated += beyond
     return saturated
 
 
-def derived_slices(scan: Scan, derivation: Derivation) -> Iterator[tuple[Dataset, int]]:
-    """The complete dataset of each slice, and how many of its voxels were saturated.
+def derived_files(scan: Scan, derivation: Derivation) -> Iterator[tuple[bytes, int]]:
+    """Each slice as a file, and how many of its voxels were saturated.
 
     To be read under `nothing_quoted`: the source's flaws, such as overlong numbers, are kept.
+    Raises InputError("unreadable") where they are such that no file can hold them.
     """
     if not isinstance(scan.source, DicomSource):
         message = "the scan was not read from DICOM; use write_new_series"
         raise InputError("unsupported", message)
     now = datetime.now()
     for index, source in enumerate(scan.source.slices):
-        frame = scan.source.frames[index]
-        dataset = derived_header(source, frame, scan.modality, derivation, now)
-        if not scan.source.is_on_source_grid:
-            dataset.SourceImageSequence[0].SpatialLocationsPreserved = "NO"
-        stored = _store(scan, scan.source, index, dataset)
-        set_pixels(dataset, stored)
-        yield dataset, stored.saturated
+        with refused_when_garbled(f"slice {index + 1}"):
+            frame = scan.source.frames[index]
+            dataset = derived_header(source, frame, scan.modality, derivation, now)
+            if not scan.source.is_on_source_grid:
+                dataset.SourceImageSequence[0].SpatialLocationsPreserved = "NO"
+            stored = _store(scan, scan.source, index, dataset)
+            set_pixels(dataset, stored)
+            content = io.BytesIO()
+            save_slice(dataset, content)
+        yield content.getvalue(), stored.saturated
 
 
 def slice_name(index: int) -> str:
@@ -101,6 +107,8 @@ def derived_header(
 
 
 def _identify(dataset: Dataset, source: Dataset, frame: int | None, derivation: Derivation) -> None:
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):
+        required(source, keyword, "the source")
     dataset.SOPClassUID = CLASSIC_OF_ENHANCED.get(source.SOPClassUID, source.SOPClassUID)
     series = derivation.digest_with(str(source.SeriesInstanceUID))
     dataset.SeriesInstanceUID = UID(uid_from_digest(series))

@@ -5,7 +5,6 @@ Nothing is flushed to disk and nothing is renamed into place, as `write_scan` do
 
 from __future__ import annotations
 
-import io
 import zipfile
 from pathlib import Path
 
@@ -36,30 +35,26 @@ def write_single_file(scan: Scan, path: Path, derivation: Derivation) -> int:
 
 def _write_slice(scan: Scan, path: Path, derivation: Derivation) -> int:
     from amir.imaging.dicom_parse import nothing_quoted
-    from amir.imaging.dicom_store import save_slice
-    from amir.imaging.dicom_write import derived_slices
+    from amir.imaging.dicom_write import derived_files
 
     if scan.voxels.shape[2] != 1:
         message = f"{scan.voxels.shape[2]} slices do not fit one DICOM file; ask for a zip"
         raise InputError("unsupported", message)
     with nothing_quoted():
-        [(dataset, saturated)] = derived_slices(scan, derivation)
-        save_slice(dataset, path)
+        [(content, saturated)] = derived_files(scan, derivation)
+    path.write_bytes(content)
     return saturated
 
 
 def _write_zip(scan: Scan, path: Path, derivation: Derivation) -> int:
     from amir.imaging.dicom_parse import nothing_quoted
-    from amir.imaging.dicom_store import save_slice
-    from amir.imaging.dicom_write import derived_slices, slice_name
+    from amir.imaging.dicom_write import derived_files, slice_name
 
     saturated = 0
     with nothing_quoted(), zipfile.ZipFile(path, "w") as archive:
-        for index, (dataset, beyond) in enumerate(derived_slices(scan, derivation)):
-            content = io.BytesIO()
-            save_slice(dataset, content)
+        for index, (content, beyond) in enumerate(derived_files(scan, derivation)):
             # Level 1 finds nearly all there is to find in 16-bit voxels. ZipInfo: no time of day.
             member = zipfile.ZipInfo(slice_name(index))
-            archive.writestr(member, content.getvalue(), zipfile.ZIP_DEFLATED, compresslevel=1)
+            archive.writestr(member, content, zipfile.ZIP_DEFLATED, compresslevel=1)
             saturated += beyond
     return saturated
