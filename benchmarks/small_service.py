@@ -146,7 +146,6 @@ def _status(pid: int, field: str) -> int:
 
 async def _serve(port: int, seconds: float, settings: Mapping[str, Any]) -> None:
     import uvicorn
-    from serve.http_app import create_app
 
     from amir.config import IntensityScale, ServeSettings
     from amir.inference.local_engine import LocalEngine
@@ -154,6 +153,7 @@ async def _serve(port: int, seconds: float, settings: Mapping[str, Any]) -> None
     from amir.inference.served_model import ServedModel
     from amir.inference.served_models import ServedModels
     from amir.inference.slices import ModelDescription
+    from serve.http_app import create_app
 
     torch.manual_seed(0)
     network = Blur(seconds).eval()

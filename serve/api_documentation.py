@@ -30,6 +30,8 @@ class Problem(BaseModel):
     code: str
     """Stable, of the closed list in docs/serving.md."""
     request_id: str
+    error: str
+    """The detail again, for clients of the Open Inference Protocol."""
 
 
 def document(app: FastAPI) -> None:

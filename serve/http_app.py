@@ -16,13 +16,14 @@ from serve.limits import BodyBounds
 from serve.metrics import Metrics
 from serve.problem_answers import answer_problems
 from serve.request_log import logging_to
-from serve.routes import health, jobs, metrics, models, restore
+from serve.routes import health, inference_v2, jobs, metrics, models, restore
 from serve.service import running_service
 
 ROUTERS = (
     restore.router,
     jobs.router,
     models.router,
+    inference_v2.router,
     health.router,
     metrics.router,
 )

@@ -80,4 +80,6 @@ def problem(code: str, detail: str, request_id: str) -> dict[str, Any]:
         "detail": detail,
         "code": code,
         "request_id": request_id,
+        # Where clients of the Open Inference Protocol look for it.
+        "error": detail,
     }

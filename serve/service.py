@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +23,10 @@ from serve.uploads import Workplace
 
 @dataclass(frozen=True, eq=False)
 class Service:
-    """Handed to the routes as `app.state.service`."""
+    """Handed to the routes as `app.state.service`.
+
+    tensor_turns: at parsing and answering tensors, which lie in memory.
+    """
 
     settings: ServeSettings
     tools: Tools
@@ -32,6 +36,7 @@ class Service:
     metrics: Metrics
     workplace: Workplace
     jobs: JobRunner
+    tensor_turns: asyncio.Semaphore
 
     @property
     def engine(self) -> Engine:
@@ -59,6 +64,7 @@ async def running_service(
             metrics=metrics,
             workplace=workplace,
             jobs=jobs,
+            tensor_turns=asyncio.Semaphore(settings.tensors.at_once),
         )
     finally:
         await jobs.stop()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -187,15 +188,15 @@ def test_a_scan_that_is_not_from_dicom_needs_nifti_or_a_new_series(make_scan, de
 
 def test_a_full_disk_leaves_no_half_series(new_series, derivation, tmp_path, monkeypatch):
     scan = read_scan(new_series(Modality.CT))
-    write, written = pydicom.dcmwrite, []
+    write, written = Path.write_bytes, []
 
-    def fills_up(path, dataset, **options):
+    def fills_up(path, content):
         if len(written) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
         written.append(path)
-        write(path, dataset, **options)
+        return write(path, content)
 
-    monkeypatch.setattr("amir.imaging.dicom_store.dcmwrite", fills_up)
+    monkeypatch.setattr(Path, "write_bytes", fills_up)
     with pytest.raises(InputError) as caught:
         write_scan(scan, tmp_path / "results" / "out", derivation)
     assert caught.value.code == "disk_full"
