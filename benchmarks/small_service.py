@@ -1,4 +1,4 @@
-"""The whole HTTP application in a process of its own, around a network of 145 parameters; no Ray.
+"""The whole HTTP application in a process of its own, around a network of 153 parameters; no Ray.
 
 For what attacks it: the process can be watched, and its death ends nothing else.
 """
@@ -62,6 +62,13 @@ class SmallService:
         """Of uploads and results: all but the lock of the process."""
         found = (path for path in self.folder.rglob("*") if path.is_file())
         return sorted(str(path.relative_to(self.folder)) for path in found if path.name != "lock")
+
+    def files_left(self, seconds: float = 10.0) -> list[str]:
+        """Those on disk once all requests have been answered and cleared up, or time is up."""
+        deadline = time.monotonic() + seconds
+        while (files := self.files_on_disk()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return files
 
     def metric(self, name: str) -> float:
         """The sum over a metric's labels."""

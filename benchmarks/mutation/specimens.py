@@ -46,6 +46,12 @@ def specimens(folder: Path, oddities: Path | None = None) -> list[Specimen]:
     return [*drawn, *(_real(oddities) if oddities else [])]
 
 
+def large_specimens(oddities: Path) -> list[Specimen]:
+    """Real files of 512 x 512 in every transfer syntax, and of many frames; for longer runs."""
+    names = [*oddities.glob("cornerstone/*.dcm"), *oddities.glob("pydicom/e*.dcm")]
+    return [Specimen(path.name, Modality.CT, path.read_bytes()) for path in sorted(names)]
+
+
 def _drawn(modality: Modality, folder: Path) -> Iterator[Specimen]:
     scan = _scan(modality)
     series = folder / modality
