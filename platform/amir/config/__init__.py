@@ -32,7 +32,7 @@ from amir.config.serving import (
     TensorSettings,
     TokenSettings,
 )
-from amir.config.studying import StudySettings
+from amir.config.studying import StudySettings, SummarySettings
 from amir.config.sweeping import Axis, ConfirmSettings, SchedulerSettings, SweepSettings
 from amir.config.tracking import TrackingSettings
 from amir.config.training import (
@@ -94,6 +94,7 @@ __all__ = [
     "SplitFractions",
     "StatusSettings",
     "StudySettings",
+    "SummarySettings",
     "SwapSettings",
     "SweepSettings",
     "TableName",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
+from amir.config.section import Section
 from amir.config.sweeping import SweepSettings
 
 
@@ -18,3 +20,12 @@ class StudySettings(SweepSettings):
     """Searches of each kind that are replayed, each with a seed of its own."""
     budget: Annotated[float, Field(gt=0, le=1)] = 0.5
     """What a replayed search may spend, as a share of the steps of all settings in full."""
+
+
+class SummarySettings(Section):
+    """tune/summary.py: one page about a sweep."""
+
+    sweep: str
+    """Name of the sweep."""
+    storage: Path = Path("storage")
+    """Folder of sweeps and runs."""

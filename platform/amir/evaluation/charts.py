@@ -16,7 +16,8 @@ from amir.modality import Modality
 # Okabe and Ito's colours, which people with colour-blindness tell apart; on white and on black.
 TASK_COLOURS = {Modality.MRI: "#0072B2", Modality.CT: "#D55E00", Modality.PET: "#009E73"}
 SERIES_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A8A00")
-INK, GRID = "#1c2126", "#c9ced3"  # no other thing in a plot has these: a page replaces them
+# No other thing in a plot has these: a page replaces them.
+INK, GRID, PAPER = "#1c2126", "#c9ced3", "#fefdfe"
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: searchable, readable to a screen reader
     "font.family": "sans-serif",
@@ -68,7 +69,8 @@ class Chart:
         svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", svg)
         svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{self.name}-", svg)
         svg = svg.replace("xlink:href", "href")
-        svg = svg.replace(INK, "var(--ink)").replace(GRID, "var(--line)")
+        for colour, name in ((INK, "ink"), (GRID, "line"), (PAPER, "paper")):
+            svg = svg.replace(colour, f"var(--{name})")
         return svg.replace("<svg ", f'<svg role="img" aria-labelledby="{self.name}-text" ', 1)
 
     def save(self, folder: Path) -> Path:
