@@ -16,7 +16,7 @@ from serve.limits import BodyBounds
 from serve.metrics import Metrics
 from serve.problem_answers import answer_problems
 from serve.request_log import logging_to
-from serve.routes import health, inference_v2, jobs, metrics, models, restore
+from serve.routes import health, inference_v2, jobs, metrics, models, page, restore
 from serve.service import running_service
 
 ROUTERS = (
@@ -26,6 +26,7 @@ ROUTERS = (
     inference_v2.router,
     health.router,
     metrics.router,
+    page.router,
 )
 DESCRIPTION = (
     "Restores degraded MR, CT and PET scans: a file in, the same kind of file out. "
