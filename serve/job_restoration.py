@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from serve.job_store import Job, JobStore
 from serve.metrics import Metrics, count_restoration
 from serve.restoration import RestoredUpload, Tools, Upload, restore_upload
 from serve.restore_options import RestoreOptions
-from serve.result_store import AboutResult, result_key
+from serve.result_store import UNCERTAINTY, AboutResult, result_key
+from serve.scan_files import write_deviation
 from serve.upload_kinds import KINDS
 from serve.uploads import Workplace
 
@@ -45,8 +47,23 @@ class JobRestoration:
         )
         count_restoration(self.metrics, restored.report, upload.size)
         key = _key(job, restored.report.model.digest, options)
-        await to_thread(self.store.results.keep, key, restored.path, _about(restored))
+        keep = partial(
+            self.store.results.keep,
+            key,
+            restored.path,
+            _about(restored),
+            uncertainty=await self._uncertainty(options, desk),
+        )
+        await to_thread(keep)
         return key
+
+    async def _uncertainty(self, options: RestoreOptions, desk: Path) -> Path | None:
+        """The spread over the passes as a volume to look at, if any were asked for."""
+        if not options.uncertainty:
+            return None
+        path = desk / UNCERTAINTY
+        await self.tools.files.run(write_deviation, desk, path)
+        return path
 
 
 def _upload_of(job: Job, path: Path) -> Upload:

@@ -14,16 +14,18 @@ from amir.modality import Modality
 from serve.job_store import PARTIAL, Job, JobState, JobStore
 from serve.restoration import Tools
 
-ViewName = Literal["degraded", "restored"]
+ViewName = Literal["degraded", "restored", "uncertainty"]
 
 
 async def view_of(
     store: JobStore, tools: Tools, job: Job, state: JobState, name: ViewName, *, desk: Path
 ) -> Path | None:
-    """The file of a view, made when it is first asked for; None if its result is gone.
+    """The file of a view, made when it is first asked for; None if the job has none.
 
     desk: an empty folder to work in.
     """
+    if name == "uncertainty":
+        return await to_thread(store.results.uncertainty, state.result)
     kept = store.path(job.id) / f"view-{name}.nii.gz"
     if kept.exists():
         return kept

@@ -15,6 +15,7 @@ from serve.report import Report, ReportModel
 from serve.restore_options import RestoreOptions
 from serve.scan_files import (
     DEGRADED,
+    DEVIATION,
     RESTORED,
     CutUpload,
     WrittenScan,
@@ -100,7 +101,11 @@ async def _restore_by(
     start = time.perf_counter()
     series = SliceSeries(tools.engine, model.digest, cut.modality, cut.scale, options.uncertainty)
     tally = await series.restore(
-        folder / DEGRADED, folder / RESTORED, limits=tools.limits, on_progress=on_progress
+        folder / DEGRADED,
+        folder / RESTORED,
+        deviation=folder / DEVIATION,
+        limits=tools.limits,
+        on_progress=on_progress,
     )
     seconds = {"read": cut.seconds, "restore": time.perf_counter() - start, **tally.seconds}
     described = derivation(

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from amir.durable import new_folder
 from amir.errors import InputError
 
-ABOUT = "about.json"
+ABOUT, UNCERTAINTY = "about.json", "uncertainty.nii.gz"
 
 
 class AboutResult(BaseModel):
@@ -56,12 +56,21 @@ class ResultStore:
         """The restored file of a result that was found."""
         return self.folder / key / about.filename
 
-    def keep(self, key: str, content: Path, about: AboutResult) -> None:
+    def uncertainty(self, key: str) -> Path | None:
+        """The volume of the standard deviation over the passes, if any were asked for."""
+        path = self.folder / key / UNCERTAINTY
+        return path if path.exists() else None
+
+    def keep(
+        self, key: str, content: Path, about: AboutResult, *, uncertainty: Path | None = None
+    ) -> None:
         """Move a restored file in, unless another replica was quicker with the same result."""
         folder = self.folder / key
         try:
             with new_folder(folder) as beside:
                 shutil.move(content, beside / about.filename)
+                if uncertainty is not None:
+                    shutil.move(uncertainty, beside / UNCERTAINTY)
                 (beside / ABOUT).write_text(about.model_dump_json(), encoding="utf-8")
         except (InputError, OSError):
             if not (folder / ABOUT).exists():

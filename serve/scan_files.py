@@ -1,8 +1,8 @@
 """The two halves of a restoration that touch files: run where a process may die of them.
 
 Between the halves the scan lies in a folder: its slices as `degraded.npy`, which the engine's
-answers turn into `restored.npy`, and all else that it takes to write it as `frame.pickle`, which
-nobody but these two functions reads.
+answers turn into `restored.npy` and `deviation.npy`, and all else that it takes to write it as
+`frame.pickle`, which nobody but this module reads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from amir.inference.scan_restoration import cut_scan
 from amir.modality import TRAINING_PLANES, Modality
 from serve.upload_kinds import DICOM, ZIP, UploadKind
 
-DEGRADED, RESTORED, FRAME = "degraded.npy", "restored.npy", "frame.pickle"
+DEGRADED, RESTORED, DEVIATION = "degraded.npy", "restored.npy", "deviation.npy"
+FRAME = "frame.pickle"
 
 
 @dataclass(frozen=True)
@@ -81,16 +82,29 @@ def cut_upload(
 def write_restored(folder: Path, kind: UploadKind, derivation: Derivation) -> WrittenScan:
     """Write a folder's restored slices as a file of the kind that they came in."""
     start = time.perf_counter()
-    frame: _Frame = pickle.loads((folder / FRAME).read_bytes())
-    blank = np.broadcast_to(np.float32(0), frame.shape)
-    scan = Scan(blank, frame.affine, frame.modality, frame.unit, frame.source)
-    slices = np.load(folder / RESTORED, mmap_mode="r")
-    restored = from_plane(slices, scan, TRAINING_PLANES[frame.modality])
-    if kind is DICOM and frame.shape[2] > 1:
+    restored = _scan_of(folder, RESTORED)
+    if kind is DICOM and restored.voxels.shape[2] > 1:
         kind = ZIP
     path = folder / f"answer{kind.suffix}"
     saturated = write_single_file(restored, path, derivation)
     return WrittenScan(path, kind, saturated, time.perf_counter() - start)
+
+
+def write_deviation(folder: Path, path: Path) -> None:
+    """Write the standard deviation over the passes of a folder's slices as a volume to look at."""
+    from amir.imaging.nifti_display import write_display_volume
+
+    write_display_volume(_scan_of(folder, DEVIATION), path)
+
+
+def _scan_of(folder: Path, slices: str) -> Scan:
+    """A folder's scan with the intensities of one of its files of slices."""
+    frame: _Frame = pickle.loads((folder / FRAME).read_bytes())
+    blank = np.broadcast_to(np.float32(0), frame.shape)
+    scan = Scan(blank, frame.affine, frame.modality, frame.unit, frame.source)
+    return from_plane(
+        np.load(folder / slices, mmap_mode="r"), scan, TRAINING_PLANES[frame.modality]
+    )
 
 
 def load_readers() -> None:

@@ -90,12 +90,17 @@ class SliceSeries:
         degraded: Path,
         restored: Path,
         *,
+        deviation: Path,
         limits: LimitSettings,
         on_progress: OnProgress | None = None,
     ) -> Tally:
-        """Fill one .npy file [n, H, W] from another; ModelGoneError if the model is gone."""
+        """Fill .npy files [n, H, W] from another; ModelGoneError if the model is gone.
+
+        deviation: the standard deviation over the passes, written if any were asked for.
+        """
         source = np.load(degraded, mmap_mode="r")
-        target = np.lib.format.open_memmap(restored, "w+", np.dtype("float32"), source.shape)
+        target = _empty_slices(restored, source.shape)
+        spread = _empty_slices(deviation, source.shape) if self.passes else None
         tally, turns = Tally(), asyncio.Semaphore(limits.chunks_in_flight)
 
         async def restore_chunk(part: slice) -> None:
@@ -104,6 +109,8 @@ class SliceSeries:
                     await to_thread(np.array, source[part]), continues=part.start > 0
                 )
                 await to_thread(target.__setitem__, part, answer.restored)
+                if spread is not None and answer.deviation is not None:
+                    await to_thread(spread.__setitem__, part, answer.deviation)
             tally.add(answer)
             if on_progress is not None:
                 on_progress(tally.slices, len(source))
@@ -132,6 +139,10 @@ class SliceSeries:
             if error.code == "unknown_model":
                 raise ModelGoneError from error
             raise
+
+
+def _empty_slices(path: Path, shape: tuple[int, ...]) -> Slices:
+    return np.lib.format.open_memmap(path, "w+", np.dtype("float32"), shape)
 
 
 def _chunks(shape: tuple[int, ...], limit: int) -> Iterator[slice]:

@@ -49,6 +49,7 @@ class Links(BaseModel):
     report: str
     degraded: str
     restored: str
+    uncertainty: str
 
 
 class JobAnswer(BaseModel):
@@ -261,6 +262,7 @@ def _links(job: Job) -> Links:
         report=f"{own}/report",
         degraded=f"{own}/view/degraded.nii.gz",
         restored=f"{own}/view/restored.nii.gz",
+        uncertainty=f"{own}/view/uncertainty.nii.gz",
     )
 
 

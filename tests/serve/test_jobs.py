@@ -176,6 +176,18 @@ def test_a_series_is_shown_in_one_orientation(http_service, tmp_path):
         np.testing.assert_array_equal(shown.get_fdata(), canonical.get_fdata())
 
 
+def test_how_sure_the_network_is_can_be_seen_where_it_was_asked_for(http_service, submit, tmp_path):
+    job = finished(http_service.client, submit(uncertainty="1").json())
+    assert http_service.client.get(job["links"]["uncertainty"]).status_code == 200
+    spread = view(http_service.client, job, "uncertainty", tmp_path)
+    restored = view(http_service.client, job, "restored", tmp_path)
+    assert spread.shape == restored.shape
+    # The mirrored passes of an identity network agree.
+    np.testing.assert_allclose(spread.get_fdata(), 0, atol=1e-3)
+    without = finished(http_service.client, submit().json())
+    assert http_service.client.get(without["links"]["uncertainty"]).status_code == 404
+
+
 def test_a_failed_job_tells_why_in_place_of_its_images(http_service, volume, submit):
     job = finished(http_service.client, submit(volume[:200]).json())
     answer = http_service.client.get(job["links"]["restored"])
