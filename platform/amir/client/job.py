@@ -85,9 +85,13 @@ class Job:
         self.sender.send(Request("DELETE", self.path), lambda answer, _: None)
 
     def _followed(self, on_progress: OnProgress | None) -> JobStatus:
-        """The final status, from the job's events; a stream that breaks off is resumed."""
+        """The final status, from the job's events; a stream that breaks off is resumed.
+
+        Where the events do not answer in the tries, the job itself is asked, which fails as any
+        request does.
+        """
         last, failures = "", 0
-        while failures < self.sender.tries:
+        while True:
             try:
                 for event in self._events_after(last):
                     last, failures = event.id, 0
@@ -97,27 +101,21 @@ class Job:
                     if status.is_final:
                         return status
             except urllib.error.HTTPError as error:
-                if error.code not in RETRIED:
-                    break
+                failures = failures if error.code in RETRIED else self.sender.tries
             except (OSError, http.client.HTTPException):
                 pass
             failures += 1
-            self.sender.pause(failures)
-        return self._final_status()
+            if failures >= self.sender.tries:
+                failures = 0
+                if (status := self.status()).is_final:
+                    return status
+            self.sender.pause(failures + 1)
 
     def _events_after(self, last: str) -> Iterator[Event]:
         headers = {"Last-Event-ID": last} if last else {}
         request = Request("GET", f"{self.path}/events", headers=headers)
         with self.sender.opened(request) as answer:
             yield from events_of(answer)
-
-    def _final_status(self) -> JobStatus:
-        """What the job itself says where its events do not answer; ServiceError if that fails."""
-        status = self.status()
-        if not status.is_final:
-            message = f"{self.sender.url} does not tell how the job {self.id} is getting on"
-            raise ServiceError(0, "unreachable", message)
-        return status
 
 
 def status_of(answer: Any, _: int) -> JobStatus:
