@@ -46,6 +46,36 @@ def sweep_settings() -> Callable[..., SweepSettings]:
 
 
 @pytest.fixture(scope="session")
+def tiny_sweep(tiny_dataset: Path, tiny_network: dict[str, Any]) -> Callable[..., Any]:
+    """tiny_sweep(storage, steps=8, grace=4, ...): of trainings that take seconds."""
+
+    def make(storage: Path, *, steps: int, grace: int, **chosen: Any) -> SweepSettings:
+        tree: dict[str, Any] = {
+            "name": "sweep",
+            "space": {
+                "model.top_k": {"lower": 1, "upper": "model.experts"},
+                "model.experts": {"values": [2, 4]},
+                "optimizer.learning_rate": {"lower": 1e-4, "upper": 1e-2, "log": True},
+            },
+            "trials": 4,
+            "concurrency": 2,
+            "scheduler": {"grace": grace, "reduction": 4},
+            "train": {
+                "data": {"path": tiny_dataset, "crop": 16, "sampling": "uniform"},
+                "steps": steps,
+                "batch": 3,
+                "model": dict(tiny_network),
+                "validation": {"every": grace, "slices": 1},
+                "checkpoints": {"every": 2},
+            },
+            "storage": storage,
+        }
+        return validate(SweepSettings, tree | chosen)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def record_sweep() -> Callable[..., Sweep]:
     """record_sweep(folder, settings, ...): what a search and its confirmation leave."""
     return _record

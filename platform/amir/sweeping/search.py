@@ -68,8 +68,10 @@ def run_sweep(settings: SweepSettings, *, say: Callable[[str], None] = silent) -
             sweep = read_sweep(folder)
             _check_none_is_left(sweep)
         except BaseException as error:
+            parent.finish_nested("KILLED")
             parent.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
+        parent.finish_nested()
         parent.finish()
         _write_best(settings, sweep)
     return sweep

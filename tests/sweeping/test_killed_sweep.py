@@ -1,0 +1,162 @@
+"""A sweep whose processes are killed goes on where it was, and runs no optimizer step twice but
+those since the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from amir import checkpoint
+from amir.config import SweepSettings
+from amir.sweeping.record import Sweep, read_sweep
+from amir.sweeping.search import run_sweep, sweep_folder
+from amir.tracking import mlflow_client
+from amir.training.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+STEPS, GRACE, EVERY = 24, 12, 3
+Settings = Callable[..., SweepSettings]
+
+
+@pytest.fixture
+def settings(sweep_settings: Settings, tmp_path: Path) -> Settings:
+    def make(**chosen: object) -> SweepSettings:
+        made = sweep_settings(tmp_path, steps=STEPS, grace=GRACE, **chosen)
+        every = made.train.checkpoints.model_copy(update={"every": EVERY})
+        return made.model_copy(
+            update={"train": made.train.model_copy(update={"checkpoints": every})}
+        )
+
+    return make
+
+
+@pytest.fixture
+def start(ray_cluster: None, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """start(settings): tune/search.py as a process of its own, on the tests' cluster."""
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(settings: SweepSettings) -> subprocess.Popen[str]:
+        file = tmp_path / "sweep.yaml"
+        file.write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+        started.append(
+            subprocess.Popen(
+                [sys.executable, str(ROOT / "tune" / "search.py"), "--config", str(file)],
+                env=os.environ | {"RAY_ADDRESS": address},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for_checkpoint(folder: Path, search: subprocess.Popen[str]) -> RunFolder:
+    """The first run folder of a trial that is in the middle of a rung."""
+    while search.poll() is None:
+        for file in folder.glob("*/checkpoints"):
+            if set(checkpoint.saved_steps(file)) & set(range(EVERY, GRACE, EVERY)):
+                return RunFolder(file.parent)
+        time.sleep(0.02)
+    raise AssertionError(search.communicate()[0])
+
+
+def extra_steps(sweep: Sweep) -> int:
+    """Steps that were done more than once; fails where a step is missing, or was lost that a
+    checkpoint held.
+    """
+    extra = 0
+    for trial in sweep.trials:
+        rows = RunFolder(sweep.folder / trial.name).rows()
+        steps = [row["step"] for row in rows if "train/loss" in row]
+        assert steps == list(range(1, trial.step + 1))
+        repeated = [row["again"] for row in rows if "again" in row]
+        assert all(steps <= EVERY for steps in repeated)
+        assert trial.steps_run == trial.step + sum(repeated)
+        extra += sum(repeated)
+    return extra
+
+
+@pytest.mark.timeout(240)
+def test_a_search_that_was_killed_in_the_middle_of_a_trial_goes_on(
+    start: Callable[..., subprocess.Popen[str]], settings: Settings
+) -> None:
+    asked = settings(trials=2, tracking={"uri": "none"})
+    search = start(asked)
+    trial = wait_for_checkpoint(sweep_folder(asked), search)
+    search.send_signal(signal.SIGKILL)
+    search.wait()
+    killed = read_sweep(sweep_folder(asked))
+    sweep = run_sweep(asked)
+    assert [t.parameters for t in sweep.trials[: len(killed.trials)]] == [
+        t.parameters for t in killed.trials
+    ]
+    assert len(sweep.trials) == 2
+    assert {t.state for t in sweep.trials} <= {"finished", "stopped"}
+    assert any("resumed" in row.get("note", "") for row in trial.rows())
+    extra_steps(sweep)
+
+
+def trial_processes(folder: Path) -> list[int]:
+    """Who holds the lock of a run in the sweep's folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            held = entry.readlink()
+            if held.name == "lock" and held.parent.parent == folder:
+                found.append(int(entry.parent.parent.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(10))
+def test_kills_at_random_times_cost_no_more_than_the_steps_since_a_checkpoint(
+    start: Callable[..., subprocess.Popen[str]], settings: Settings, seed: int
+) -> None:
+    chance = random.Random(seed)
+    asked = settings(trials=4, confirm={"top": 1, "seeds": 1}, max_failures=10)
+    folder = sweep_folder(asked)
+    kills = {"search": 0, "trial": 0}
+    search = start(asked)
+    while sum(kills.values()) < 3 and search.poll() is None:
+        wait_for_checkpoint(folder, search)
+        time.sleep(chance.uniform(0.0, 4.0))
+        if chance.random() < 0.5:
+            search.kill()
+            search.communicate()
+            kills["search"] += 1
+            search = start(asked)
+        elif processes := trial_processes(folder):
+            os.kill(chance.choice(processes), signal.SIGKILL)
+            kills["trial"] += 1
+    said, _ = search.communicate()
+    assert search.returncode == 0, said
+    sweep = read_sweep(folder)
+    assert len(sweep.search) == 4
+    assert len(sweep.trials) == 5
+    assert {trial.state for trial in sweep.trials} <= {"finished", "stopped"}
+    client = mlflow_client(f"sqlite:///{folder.parent / 'mlflow.db'}")
+    [experiment] = client.search_experiments(filter_string="name = 'amir'")
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 1 + len(sweep.trials)
+    whole = sum(trial.step for trial in sweep.trials)
+    sys.stdout.write(f"\nseed {seed}: {kills}, {extra_steps(sweep)} of {whole} steps again\n")

@@ -1,0 +1,118 @@
+"""A whole sweep under Ray Tune: stopped early, finished, gone on with, confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from amir import checkpoint
+from amir.command_line import read_yaml, validate
+from amir.config import StatusSettings, SweepSettings, TrainSettings
+from amir.errors import InputError
+from amir.sweeping.record import Sweep, read_sweep
+from amir.sweeping.search import check, run_sweep
+from amir.sweeping.tables import ranked, summary
+from amir.tracking import mlflow_client
+from amir.training.alone import train_alone
+from amir.training.run_folder import RunFolder
+from amir.training.status import statuses
+
+STEPS, GRACE = 8, 4
+Settings = Callable[..., SweepSettings]
+
+
+@pytest.fixture(scope="module")
+def settings(
+    sweep_settings: Callable[..., SweepSettings], tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
+    """settings(**chosen): of one storage."""
+    return partial(sweep_settings, tmp_path_factory.mktemp("storage"), steps=STEPS, grace=GRACE)
+
+
+@pytest.fixture(scope="module")
+def sweep(ray_cluster: None, settings: Settings) -> Sweep:
+    return run_sweep(settings())
+
+
+def folder_of(sweep: Sweep, number: int) -> RunFolder:
+    return RunFolder(sweep.folder / sweep.trials[number].name)
+
+
+def test_trials_are_stopped_or_finished_and_their_folders_say_so(sweep: Sweep) -> None:
+    states = [trial.state for trial in sweep.trials]
+    assert set(states) == {"stopped", "finished"}
+    for trial in sweep.trials:
+        folder = folder_of(sweep, trial.number)
+        assert folder.status() == trial.state
+        assert trial.steps_run == folder.step() == (STEPS if trial.state == "finished" else GRACE)
+        assert trial.parameters["model.top_k"] <= trial.parameters["model.experts"]
+        assert trial.rungs[-1].minimum == min(trial.rungs[-1].gains.values())
+        assert trial.startup_seconds > 0
+    told = "".join(statuses(StatusSettings(storage=sweep.folder)))
+    assert "000: finished" in told
+    assert ": stopped" in told
+
+
+def test_a_trial_is_the_training_of_the_job(sweep: Sweep, tmp_path: Path) -> None:
+    best = ranked(sweep)[0]
+    of_trial = checkpoint.latest(folder_of(sweep, best.number).checkpoints)
+    tree = read_yaml(sweep.folder / "best.yaml")
+    alone = {"storage": tmp_path, "run": "alone", "tracking": {"uri": "none"}}
+    folder = train_alone(validate(TrainSettings, tree | alone))
+    of_job = checkpoint.latest(folder.checkpoints)
+    assert of_trial is not None
+    assert of_job is not None
+    assert of_trial.digest == of_job.digest
+
+
+def test_mlflow_holds_each_trial_once_within_the_sweep(sweep: Sweep) -> None:
+    client = mlflow_client(f"sqlite:///{sweep.folder.parent / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("amir")
+    runs = client.search_runs([experiment.experiment_id])
+    parent = sweep.about["mlflow_run_id"]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent]
+    assert len(children) == len(sweep.trials) == len(runs) - 1
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in children:
+        trial = sweep.trials[int(run.info.run_name)]
+        assert run.data.params["model.experts"] == str(trial.parameters["model.experts"])
+        assert run.data.metrics["validation/gain"] == trial.objective
+
+
+def test_a_finished_sweep_says_so(sweep: Sweep, settings: Settings) -> None:
+    with pytest.raises(InputError, match="sweep sweep is finished after 4 trials"):
+        check(settings())
+
+
+def test_other_settings_under_its_name_are_refused(sweep: Sweep, settings: Settings) -> None:
+    with pytest.raises(InputError, match="started with other settings: search was tpe, is random"):
+        check(settings(search="random"))
+
+
+def test_it_goes_on_with_more_trials_and_repeats_the_best_with_other_seeds(
+    sweep: Sweep, settings: Settings
+) -> None:
+    before = {trial.number: folder_of(sweep, trial.number).rows() for trial in sweep.trials}
+    said: list[str] = []
+    longer = run_sweep(settings(trials=5, confirm={"top": 1, "seeds": 1}), say=said.append)
+    assert longer.trials[:4] == sweep.trials
+    assert {n: folder_of(longer, n).rows() for n in before} == before
+    best = ranked(longer)[0]
+    [repeated] = longer.confirmations(best.number)
+    assert (repeated.seed, repeated.state, repeated.parameters) == (1, "finished", best.parameters)
+    assert len(longer.trials) == 6
+    assert f"(trial {best.name} with seed 1)" in "".join(said)
+    assert read_sweep(sweep.folder).trials == longer.trials
+    told = summary(longer)
+    assert f"| {best.name} " in told
+    assert "5 trials: " in told
+
+
+def test_more_at_a_time_than_fit_are_refused_before_the_start(
+    ray_cluster: None, settings: Settings
+) -> None:
+    with pytest.raises(InputError, match="5 trials at a time, each of 1 workers with 1 CPUs, do"):
+        run_sweep(settings(name="wide", concurrency=5))
