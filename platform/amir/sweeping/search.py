@@ -27,7 +27,8 @@ from amir.sweeping.trial import TrialTask
 from amir.sweeping.tuning import SMALL, Budget, Outcomes, fit, scheduler_of, train_all_in_full
 from amir.tracking import Run, open_run, tracking_uri, without_password
 from amir.training import ray_trainer
-from amir.training.run_folder import differences, held
+from amir.training.backfill import backfill
+from amir.training.run_folder import RunFolder, differences, held
 
 Told = Callable[[Trial], None]
 
@@ -71,6 +72,8 @@ def run_sweep(settings: SweepSettings, *, say: Callable[[str], None] = silent) -
             parent.finish_nested("KILLED")
             parent.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
+        for trial in sweep.trials:  # the last to be stopped have no time to tell MLflow themselves
+            backfill(RunFolder(folder / trial.name), _common(settings).tracking)
         parent.finish_nested()
         parent.finish()
         _write_best(settings, sweep)
