@@ -30,9 +30,9 @@ Settings = Callable[..., SweepSettings]
 
 
 @pytest.fixture
-def settings(sweep_settings: Settings, tmp_path: Path) -> Settings:
+def settings(tiny_sweep: Settings, tmp_path: Path) -> Settings:
     def make(**chosen: object) -> SweepSettings:
-        made = sweep_settings(tmp_path, steps=STEPS, grace=GRACE, **chosen)
+        made = tiny_sweep(tmp_path, steps=STEPS, grace=GRACE, **chosen)
         every = made.train.checkpoints.model_copy(update={"every": EVERY})
         return made.model_copy(
             update={"train": made.train.model_copy(update={"checkpoints": every})}

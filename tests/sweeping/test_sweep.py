@@ -26,10 +26,10 @@ Settings = Callable[..., SweepSettings]
 
 @pytest.fixture(scope="module")
 def settings(
-    sweep_settings: Callable[..., SweepSettings], tmp_path_factory: pytest.TempPathFactory
+    tiny_sweep: Callable[..., SweepSettings], tmp_path_factory: pytest.TempPathFactory
 ) -> Settings:
     """settings(**chosen): of one storage."""
-    return partial(sweep_settings, tmp_path_factory.mktemp("storage"), steps=STEPS, grace=GRACE)
+    return partial(tiny_sweep, tmp_path_factory.mktemp("storage"), steps=STEPS, grace=GRACE)
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +116,15 @@ def test_more_at_a_time_than_fit_are_refused_before_the_start(
 ) -> None:
     with pytest.raises(InputError, match="5 trials at a time, each of 1 workers with 1 CPUs, do"):
         run_sweep(settings(name="wide", concurrency=5))
+
+
+def test_a_trial_that_diverges_has_failed_for_good_and_the_others_go_on(
+    ray_cluster: None, settings: Settings
+) -> None:
+    rates = {"optimizer.learning_rate": {"values": [1e-3, 1e30]}}
+    grid = settings(name="rates", space=rates, search="grid", trials=None, tracking={"uri": "none"})
+    good, diverged = run_sweep(grid).trials
+    assert (good.state, diverged.state, diverged.lasting) == ("finished", "failed", True)
+    assert "the loss is" in (diverged.reason or "")
+    with pytest.raises(InputError, match="finished after 2 trials"):
+        check(grid)
