@@ -92,23 +92,23 @@ def test_other_settings_under_its_name_are_refused(sweep: Sweep, settings: Setti
         check(settings(search="random"))
 
 
-def test_it_goes_on_with_more_trials_and_repeats_the_best_with_other_seeds(
+def test_the_best_is_repeated_with_seeds_the_search_never_saw(
     sweep: Sweep, settings: Settings
 ) -> None:
     before = {trial.number: folder_of(sweep, trial.number).rows() for trial in sweep.trials}
     said: list[str] = []
-    longer = run_sweep(settings(trials=5, confirm={"top": 1, "seeds": 1}), say=said.append)
+    longer = run_sweep(settings(confirm={"top": 1, "seeds": 1}), say=said.append)
     assert longer.trials[:4] == sweep.trials
     assert {n: folder_of(longer, n).rows() for n in before} == before
     best = ranked(longer)[0]
     [repeated] = longer.confirmations(best.number)
     assert (repeated.seed, repeated.state, repeated.parameters) == (1, "finished", best.parameters)
-    assert len(longer.trials) == 6
+    assert len(longer.trials) == 5
     assert f"(trial {best.name} with seed 1)" in "".join(said)
     assert read_sweep(sweep.folder).trials == longer.trials
     told = summary(longer)
     assert f"| {best.name} " in told
-    assert "5 trials: " in told
+    assert "4 trials: " in told
 
 
 def test_more_at_a_time_than_fit_are_refused_before_the_start(
@@ -118,6 +118,16 @@ def test_more_at_a_time_than_fit_are_refused_before_the_start(
         run_sweep(settings(name="wide", concurrency=5))
 
 
+@pytest.mark.slow
+def test_a_finished_sweep_goes_on_with_more_trials(
+    ray_cluster: None, sweep: Sweep, settings: Settings
+) -> None:
+    longer = run_sweep(settings(trials=5))
+    assert longer.trials[:4] == sweep.trials
+    assert len(longer.search) == 5
+
+
+@pytest.mark.slow
 def test_a_trial_that_diverges_has_failed_for_good_and_the_others_go_on(
     ray_cluster: None, settings: Settings
 ) -> None:
