@@ -43,7 +43,6 @@ DOORS = {
         "parallel",
         "training.ray_trainer",
         "training.ray_worker",
-        "sweeping.halving",
         "sweeping.trial",
         "sweeping.tuning",
     ],

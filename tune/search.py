@@ -19,6 +19,7 @@ def main(arguments: Sequence[str]) -> None:
     cluster.connect()
     sweep = run_sweep(settings, say=say)
     say(summary(sweep))
+    say(f"page: {sweep.folder / 'summary.html'}")
     if best := ranked(sweep):
         name, data = best[0].name, quote(str(settings.train.data.path))
         storage = quote(str(sweep.folder))

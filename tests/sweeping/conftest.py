@@ -12,10 +12,11 @@ import pytest
 
 from amir.command_line import flatten, validate
 from amir.config import StudySettings, SweepSettings
+from amir.sweeping.comparison import halving
 from amir.sweeping.cube import coordinates, spread
 from amir.sweeping.curves import Curve
-from amir.sweeping.halving import Halving
 from amir.sweeping.record import Record, Rung, Sweep, Trial, read_sweep
+from amir.sweeping.replay import Stops
 from amir.sweeping.standing import standing
 
 TASKS = {"MRI": 0.5, "CT": 1.2, "PET": 1.0}  # what share of the gain each has
@@ -88,7 +89,7 @@ def _record(
     failed: the number of a trial whose loss was no number.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    record, asha = Record(folder), Halving(settings)
+    record, stops = Record(folder), halving(settings)
     about = {"settings": settings.model_dump(mode="json", exclude={"tracking"})}
     record.describe(about | {"dataset_digest": "ab" * 32, "code_version": "test"})
     common = flatten(settings.train)
@@ -99,15 +100,15 @@ def _record(
         if number == failed:
             record.ended(number, "failed", steps_run=12, reason="the loss is nan at step 12")
         elif number == ended:
-            _train(record, settings, trial, lambda *rung: rung[1] > 30, leave=True)
+            _train(record, settings, trial, lambda number, rung: rung.step > 30, leave=True)
             return read_sweep(folder)
         else:
-            _train(record, settings, trial, asha.stops)
+            _train(record, settings, trial, stops)
     best = standing(read_sweep(folder), [settings.train.steps])[: settings.confirm.top]
     for number, (trial, seed) in enumerate(_repetitions(best, settings), start=len(points)):
         again = Trial(number, trial.parameters, seed, confirms=trial.number)
         record.drawn(again)
-        _train(record, settings, again, lambda *rung: False)
+        _train(record, settings, again, lambda number, rung: False)
     return read_sweep(folder)
 
 
@@ -121,7 +122,7 @@ def _train(
     record: Record,
     settings: SweepSettings,
     trial: Trial,
-    stops: Callable[[int, int, float], bool],
+    stops: Stops,
     *,
     leave: bool = False,
 ) -> None:
@@ -129,7 +130,7 @@ def _train(
     record.started(trial.number, 2.0 + trial.number % 3)
     for rung in course(settings, trial.parameters, seed=100 * trial.number + trial.seed):
         record.rung(trial.number, rung)
-        if stops(trial.number, rung.step, rung.objective):
+        if stops(trial.number, rung):
             if not leave:
                 state = "finished" if rung.step == settings.train.steps else "stopped"
                 record.ended(trial.number, state, steps_run=rung.step)

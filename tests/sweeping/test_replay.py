@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from amir.config import Axis, DataSettings, StudySettings, TrainSettings
-from amir.sweeping.comparison import Comparison, compare
+from amir.sweeping.comparison import Comparison, compare, halving
 from amir.sweeping.comparison_view import comparison_table, draw_comparison
 from amir.sweeping.curves import Curve
-from amir.sweeping.halving import Halving
 from amir.sweeping.record import Rung
 from amir.sweeping.replay import Chance, Nearest, best_so_far, search
 
@@ -59,7 +58,7 @@ def settings(tmp_path: object) -> StudySettings:
     )
 
 
-def never(number: int, step: int, objective: float) -> bool:
+def never(number: int, rung: Rung) -> bool:
     return False
 
 
@@ -78,7 +77,7 @@ def test_before_anything_is_validated_nothing_is_found() -> None:
 
 def test_halving_stops_what_is_below_the_best_third(settings: StudySettings) -> None:
     chooser = InOrder(CURVES)
-    found = list(search(CURVES, chooser, Halving(settings).stops))
+    found = list(search(CURVES, chooser, halving(settings)))
     # GOOD meets nobody and goes to its end. BAD at step 1 is below the cutoff, GOOD's 1.0. LATE's
     # 0.5 is below the 67th percentile of (1.0, 0.0), 0.67: what would have been the best is lost.
     assert [(spent, rung.objective) for spent, rung in found] == [
@@ -93,7 +92,7 @@ def test_halving_stops_what_is_below_the_best_third(settings: StudySettings) -> 
 
 def test_two_at_a_time_are_validated_in_turn(settings: StudySettings) -> None:
     chooser = InOrder(CURVES)
-    found = list(search(CURVES, chooser, Halving(settings).stops, at_once=2))
+    found = list(search(CURVES, chooser, halving(settings), at_once=2))
     # GOOD and BAD both reach step 1; BAD is stopped, LATE begins there and is stopped at 2.
     assert [rung.objective for _, rung in found] == [1.0, 0.0, 0.5, 2.0, 3.0]
     assert [spent for spent, _ in found] == [1, 2, 3, 5, 11]

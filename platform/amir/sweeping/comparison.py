@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from amir.config import StudySettings
+from amir.config import StudySettings, SweepSettings
 from amir.sweeping.curves import Curve
-from amir.sweeping.halving import Halving
+from amir.sweeping.record import Rung
 from amir.sweeping.replay import Chance, Chooser, Nearest, Stops, Values, best_so_far, search
 
 PLAIN = "random"
@@ -85,10 +85,18 @@ def _start(
     settings: StudySettings, curves: Sequence[Curve], seed: int, *, learns: bool, halves: bool
 ) -> tuple[Chooser, Stops]:
     chooser: Chooser = Nearest(settings, curves, seed=seed) if learns else Chance(curves, seed=seed)
-    return chooser, Halving(settings).stops if halves else _never
+    return chooser, halving(settings) if halves else _never
 
 
-def _never(number: int, step: int, objective: float) -> bool:
+def halving(settings: SweepSettings) -> Stops:
+    """The scheduler of a sweep of these settings, told by hand what trials found."""
+    from amir.sweeping.tuning import Asha
+
+    asha = Asha(settings)
+    return lambda number, rung: number in asha.recall([(number, rung)])
+
+
+def _never(number: int, rung: Rung) -> bool:
     return False
 
 

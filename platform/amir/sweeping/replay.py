@@ -20,7 +20,7 @@ from amir.sweeping.record import Rung, Trial
 from amir.sweeping.sources import Tpe
 
 Values = NDArray[np.float64]
-Stops = Callable[[int, int, float], bool]  # number, step, objective: whether the trial ends there
+Stops = Callable[[int, Rung], bool]  # number of a trial and what it found: whether it ends there
 
 
 class Chooser(Protocol):
@@ -100,7 +100,7 @@ def search(
         rungs = of[number].rungs
         spent += rungs[k].step - (rungs[k - 1].step if k else 0)
         yield spent, rungs[k]
-        if stops(number, rungs[k].step, rungs[k].objective) or k + 1 == len(rungs):
+        if stops(number, rungs[k]) or k + 1 == len(rungs):
             chooser.tell(number, rungs[k])
         else:
             further = rungs[k + 1].step - rungs[k].step

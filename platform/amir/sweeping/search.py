@@ -19,6 +19,7 @@ from amir.dataset.loading import ACTOR_CPUS
 from amir.dataset.manifest import Manifest, check_shards
 from amir.errors import InputError
 from amir.sweeping.course import Course, silent
+from amir.sweeping.page import write_summary
 from amir.sweeping.record import Record, Sweep, Trial, read_sweep, rungs_as_told
 from amir.sweeping.sources import Source, source_of
 from amir.sweeping.spaces import check_space, grid, trial_settings
@@ -77,6 +78,7 @@ def run_sweep(settings: SweepSettings, *, say: Callable[[str], None] = silent) -
         parent.finish_nested()
         parent.finish()
         _write_best(settings, sweep)
+        parent.file(write_summary(folder))
     return sweep
 
 

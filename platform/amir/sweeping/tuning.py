@@ -228,8 +228,12 @@ def fit(
     outcomes: Outcomes,
     scheduler: FIFOScheduler,
     max_failures: int,
+    trainable: Callable[..., None] = train_trial,
 ) -> None:
-    """Run trials until there are no more; InputError and what else a callback raises comes out."""
+    """Run trials until there are no more; InputError and what else a callback raises comes out.
+
+    trainable: called as train_trial is; another reports gains without a training.
+    """
     folder = outcomes.record.folder / "ray"
     shutil.rmtree(folder, ignore_errors=True)  # of a start that was killed
     taken = {"CPU": budget.cpus} | ({"GPU": budget.gpus} if budget.gpus else {})
@@ -238,7 +242,7 @@ def fit(
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     try:
         tune.Tuner(
-            tune.with_resources(tune.with_parameters(train_trial, task=task), taken),
+            tune.with_resources(tune.with_parameters(trainable, task=task), taken),
             tune_config=tune.TuneConfig(
                 num_samples=-1,
                 search_alg=Suggestions(upcoming),
