@@ -28,8 +28,11 @@ class BatchSettings(Section):
 class TileSettings(Section):
     pixels: Pixels = 1024 * 1024
     """A larger slice is restored in overlapping tiles of at most so many pixels."""
-    overlap: Annotated[int, Field(ge=16, multiple_of=8)] = 64
+    overlap: Annotated[int, Field(ge=16, multiple_of=8)] = 32
     """Pixels that neighbouring tiles share."""
+
+    passes: Annotated[int, Field(ge=0, le=3)] = 1
+    """How often all tiles are run before, to find the attention of the whole slice."""
 
     @model_validator(mode="after")
     def _tiles_are_larger_than_their_overlap(self) -> TileSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from amir.config import Precision, TileSettings
 from amir.inference.expert_counts import ExpertCounts
-from amir.inference.tiling import Blending, windows
+from amir.inference.tile_attention import TileAttention
+from amir.inference.tiling import Blending, Window, windows
 
 Images = NDArray[np.float32]
 
@@ -89,15 +90,28 @@ class NetworkRunner:
     def _tiled(self, image: Images, alive: Callable[[], None]) -> Passed:
         height, width = image.shape
         instruction = self._instruction(image[None])
-        blending, passes = Blending(height, width, overlap=self.tile.overlap), []
-        for window in windows(height, width, **self.tile.model_dump()):
-            alive()
-            passed = self._forward(image[None][:, *window], instruction)
-            blending.add(window, passed.images[0])
-            passes.append(passed.expert_use)
-        use = {level: np.mean([p[level] for p in passes], axis=0) for level in passes[0]}
+        attention = TileAttention(self._network)
+        blending, use = Blending(height, width, overlap=self.tile.overlap), []
+
+        def run_tiles() -> Iterator[tuple[Window, Passed]]:
+            for window in windows(
+                height, width, pixels=self.tile.pixels, overlap=self.tile.overlap
+            ):
+                alive()
+                yield window, self._forward(image[None][:, *window], instruction)
+
+        for _ in range(self.tile.passes if attention.is_needed else 0):
+            with attention.summing():
+                for _ in run_tiles():
+                    pass
+        with attention.known():
+            for window, passed in run_tiles():
+                blending.add(window, passed.images[0])
+                use.append(passed.expert_use)
         return Passed(
-            blending.image()[None], None if instruction is None else _array(instruction), use
+            blending.image()[None],
+            None if instruction is None else _array(instruction),
+            {level: np.mean([u[level] for u in use], axis=0) for level in use[0]},
         )
 
     def _on_device(self, images: Images) -> Tensor:

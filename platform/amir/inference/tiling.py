@@ -1,7 +1,8 @@
 """Overlapping tiles of a slice that is too large for one forward, and their seamless sum.
 
-Not exact: the channel attention normalises over the pixels it is given, which are the tile's. The
-instruction is to be computed once, from the whole slice, and handed to every tile.
+The instruction is to be computed once, from the whole slice, and handed to every tile; the sums
+over all pixels that channel attention is made of come from all tiles (`tile_attention`). Not exact:
+what tiles share counts twice in those sums, and a tile does not see beyond its border.
 """
 
 from __future__ import annotations
@@ -65,10 +66,9 @@ class Blending:
 
 
 def _starts(length: int, size: int, overlap: int) -> Iterator[int]:
-    for start in range(0, max(length - overlap, 1), size - overlap):
-        yield min(start, length - size)
-        if start + size >= length:
-            return
+    last = length - size
+    yield from range(0, last, size - overlap) if last else ()
+    yield last
 
 
 def _fading(window: slice, length: int, overlap: int) -> NDArray[np.float32]:

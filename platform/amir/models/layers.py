@@ -80,6 +80,15 @@ def strips(x: Tensor, width: int) -> Iterator[tuple[Tensor, slice]]:
         yield x[:, first : top + own_rows + 1], slice(top - first, top - first + own_rows)
 
 
+class PixelSums(nn.Module):
+    """The sums over all pixels that attention is made of, as they are; who restores an image in
+    tiles puts those of the whole image in their place (`amir.inference.tile_attention`).
+    """
+
+    def forward(self, products: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
+        return products, squares
+
+
 class MDTA(nn.Module):
     """Multi-Dconv head transposed attention of the normed x. [B, H, W, C] in and out.
 
@@ -94,6 +103,7 @@ class MDTA(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels, bias=False)
         self.depthwise = conv3x3(3 * channels, 3 * channels, groups=3 * channels)
         self.project = nn.Linear(channels, channels, bias=False)
+        self.sums = PixelSums()
 
     def forward(self, x: Tensor) -> Tensor:
         products, squares, values = [], [], []
@@ -104,7 +114,9 @@ class MDTA(nn.Module):
             squares.append(qkv[..., : -v.shape[-1]].square().sum(dim=(1, 2)))
             # A copy, or every band's q and k would stay in memory with their v.
             values.append(v.flatten(1, 2).contiguous())
-        attention = self._attention(torch.stack(products).sum(0), torch.stack(squares).sum(0))
+        attention = self._attention(
+            *self.sums(torch.stack(products).sum(0), torch.stack(squares).sum(0))
+        )
         mixing = self._mixing(attention).transpose(1, 2)
         return torch.cat([torch.bmm(v, mixing) for v in values], dim=1).view_as(x)
 
