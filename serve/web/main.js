@@ -119,7 +119,7 @@ function drawFailure({ problem }) {
   $("failure-detail").textContent = sentence(problem.detail || problem.message);
   $("failure-code").textContent = problem.code ?? "page";
   $("failure-request").textContent = problem.request ? `, request ${problem.request}` : "";
-  if (problem.status === 401) openToken("The service does not accept this token, or wants one.");
+  if (problem.status === 401) openToken(true);
 }
 
 function drawImages(study) {
@@ -294,8 +294,8 @@ function announce(text) {
   if ($("status").textContent !== text) $("status").textContent = text;
 }
 
-function openToken(message = "") {
-  $("token-error").textContent = message;
+function openToken(refused = false) {
+  $("token-error").textContent = refused && token() ? "The service does not accept this token." : "";
   $("token").value = token();
   if (!$("token-dialog").open) $("token-dialog").showModal();
 }
@@ -305,7 +305,7 @@ function guarded(work) {
     try {
       await work(...given);
     } catch (problem) {
-      if (problem.status === 401) openToken("The service does not accept this token, or wants one.");
+      if (problem.status === 401) openToken(true);
       else announce(`${sentence(problem.title || "This did not work")} ${sentence(problem.detail || problem.message)}`);
     }
   };
