@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 from amir.modality import Modality
 
@@ -12,9 +13,17 @@ SUBJECT = 3
 SIZES = {Modality.MRI: (128, 20), Modality.CT: (128, 10), Modality.PET: (64, 32)}
 
 
-@cache
+_DRAWING = Lock()
+
+
 def example_file(modality: Modality) -> bytes:
-    """A .nii.gz volume; the first call of a process draws it."""
+    """A .nii.gz volume; the first call of a process draws it, which takes seconds."""
+    with _DRAWING:
+        return _drawn(modality)
+
+
+@cache
+def _drawn(modality: Modality) -> bytes:
     from amir.degradations.by_modality import DEGRADATIONS
     from amir.imaging import from_plane, to_plane
     from amir.imaging.nifti_display import write_display_volume

@@ -1,4 +1,7 @@
-"""The before/after page at /, its files, and phantoms to try it with: open to all."""
+"""The before/after page at /, its files, and phantoms to try it with.
+
+The page and its files are open to all and hold nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
 
 from amir.modality import Modality
+from serve.admission import Owner
 from serve.api_documentation import problems_alone
 from serve.examples import example_file
 from serve.problems import RequestError
@@ -45,8 +49,8 @@ async def static(name: str) -> FileResponse:
 
 
 @router.get("/examples/{name}.nii.gz")
-async def example(name: Literal["mri", "ct", "pet"]) -> Response:
-    """A drawn phantom, degraded as in training; nobody's scan."""
+async def example(name: Literal["mri", "ct", "pet"], owner: Owner) -> Response:
+    """A drawn phantom, degraded as in training; drawing takes time, so a token is needed."""
     content = await to_thread(example_file, Modality(name.upper()))
     return Response(
         content, media_type="application/x-nifti", headers={"Cache-Control": "no-cache"}

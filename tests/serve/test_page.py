@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import nibabel
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def restored(page: Page, *files: Path, modality: str = "") -> Page:
     page.set_input_files("#files", [str(file) for file in files])
     if modality:
         page.click(f"#kind-dialog button[value={modality}]")
-    expect(page.locator("#report")).to_be_visible(timeout=20_000)
+    expect(page.locator("#report")).to_be_visible(timeout=90_000)
     wait_for(lambda: page.locator(".veil").count() == 0)
     return page
 
@@ -263,6 +264,36 @@ def test_an_example_needs_no_file(opened):
     page.click("[data-example=CT]")
     expect(page.locator("#report")).to_be_visible(timeout=40_000)
     expect(page.locator("#studies .name")).to_have_text(["Phantom abdomen"])
+
+
+def test_it_opens_at_once_and_to_all(opened, service):
+    page = opened()
+    loaded = page.evaluate("() => performance.getEntriesByType('navigation')[0].loadEventEnd")
+    assert loaded < 3000  # measured: well below a second on an idle machine
+    for path in ("/", "/static/main.js", "/static/style.css"):
+        answer = httpx.get(f"{service.url}{path}")
+        assert answer.status_code == 200
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    for path in ("/static/none.js", "/static/..%2fproblems.py", "/static/../problems.py"):
+        assert httpx.get(f"{service.url}{path}").status_code == 404
+    assert httpx.get(f"{service.url}/examples/ct.nii.gz").status_code == 401
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_real_scans_are_seen_before_and_after(opened, real_scans, tmp_path):
+    archive = tmp_path / "abdomen.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted((real_scans / "ct" / "sub-c02_abdomen_dicom").iterdir()):
+            file.write(path, path.name)
+    page = restored(opened(), archive)
+    expect(page.locator("#slice-value")).to_have_text("17 / 32")
+    wait_for(lambda: mean(page, 1)[0] > mean(page, 0)[0] + 3)
+    page = restored(opened(), real_scans / "mri" / "sub-m01_T1w.nii.gz", modality="MRI")
+    expect(page.locator("#slice-value")).to_have_text("47 / 92")
+    series = sorted((real_scans / "pet" / "sub-p01_wholebodyFDG_dicom").iterdir())
+    page = restored(opened(), *series)
+    expect(page.locator("input[value=coronal]")).to_be_checked()
 
 
 def test_it_fits_a_phone(opened, scans):
