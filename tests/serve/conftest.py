@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -20,6 +20,9 @@ from amir.config import ServeSettings
 from amir.inference.slices import Engine
 from serve.http_app import create_app
 from tests.served_networks import Brightened, engine_of
+
+if TYPE_CHECKING:
+    from amir.checkpoint import Checkpoint
 
 TOKEN, OTHER_TOKEN = "a-token-of-the-tests-alone", "a-token-of-somebody-else"
 
@@ -47,14 +50,19 @@ def client_of(url: str, token: str) -> httpx.Client:
     return httpx.Client(base_url=url, headers=headers, timeout=60)
 
 
+def written_tokens(path: Path) -> Path:
+    """A file with both tokens."""
+    path.write_text(
+        f"- {{name: tester, token: {TOKEN}}}\n- {{name: other, token: {OTHER_TOKEN}}}\n"
+    )
+    path.chmod(0o600)
+    return path
+
+
 @contextmanager
 def running_app(folder: Path, port: int, engine: Engine, **settings: Any) -> Iterator[RunningApp]:
     """The application for a while, under uvicorn in a thread."""
-    tokens = folder.parent / f"{folder.name}-tokens.yaml"
-    tokens.write_text(
-        f"- {{name: tester, token: {TOKEN}}}\n- {{name: other, token: {OTHER_TOKEN}}}\n"
-    )
-    tokens.chmod(0o600)
+    tokens = written_tokens(folder.parent / f"{folder.name}-tokens.yaml")
     jobs = {"folder": folder.parent / f"{folder.name}-jobs", "lease_seconds": 2}
     tree = {"folder": folder, "tokens": {"file": tokens}, "jobs": jobs, **settings}
     log = io.StringIO()
@@ -95,3 +103,48 @@ def http_service(
     engine = engine_of(Brightened())
     with running_app(folder, free_port(), engine, limits=limits, rate=rate) as app:
         yield app
+
+
+@dataclass(frozen=True)
+class RunningService:
+    """The whole service on Ray Serve. client: with a token. digest: of its champion."""
+
+    url: str
+    client: httpx.Client
+    settings: ServeSettings
+    digest: str
+
+
+@pytest.fixture(scope="session")
+def service(
+    ray_cluster: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    free_port: Callable[[], int],
+    save_checkpoint: Callable[..., Checkpoint],
+) -> Iterator[RunningService]:
+    """serve.app:build_app around a tiny network, two HTTP replicas; TOKEN is its token."""
+    from ray import serve
+
+    from serve.app import build_app
+
+    folder = tmp_path_factory.mktemp("serve on ray")
+    saved = save_checkpoint(folder / "model" / "1", trains=False)
+    settings = ServeSettings.model_validate(
+        {
+            "models": {"champion": str(saved.folder)},
+            "storage": folder / "storage",
+            "folder": folder / "uploads",
+            "tracking": {"uri": "none"},
+            "tokens": {"file": written_tokens(folder / "tokens.yaml")},
+            "limits": {"decode_processes": 1},
+            "engine": {"warm_up": [[32, 32]], "replica": {"cpus": 0.5}},
+            "rate": {"requests_per_minute": 60_000, "burst": 1000},
+            "http": {"port": free_port()},
+        }
+    )
+    serve.start(http_options={"host": settings.http.host, "port": settings.http.port})
+    serve.run(build_app(settings), name="amir", route_prefix="/")
+    url = f"http://{settings.http.host}:{settings.http.port}"
+    with client_of(url, TOKEN) as client:
+        yield RunningService(url, client, settings, saved.digest)
+    serve.shutdown()

@@ -1,0 +1,36 @@
+"""The service on Ray Serve: two HTTP replicas, an engine, and what only Ray's proxy does."""
+
+from __future__ import annotations
+
+import io
+
+import httpx
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.ray
+
+
+def array(shape: tuple[int, ...] = (3, 32, 40)) -> bytes:
+    body = io.BytesIO()
+    np.save(body, np.random.default_rng(0).uniform(-1000, 1000, shape).astype(np.float32))
+    return body.getvalue()
+
+
+def test_a_file_goes_through_the_whole_service(service):
+    answer = service.client.post("/v1/restore?modality=CT", content=array())
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["X-AMIR-Model"] == service.digest
+    assert np.load(io.BytesIO(answer.content)).shape == (3, 32, 40)
+
+
+def test_the_proxy_and_the_application_agree_on_the_request_id(service):
+    refused = service.client.post("/v1/restore?modality=CT", content=b"")
+    assert refused.status_code == 422
+    assert refused.headers.get_list("X-Request-ID") == [refused.json()["request_id"]]
+
+
+def test_health_is_open_and_the_rest_is_not(service):
+    assert httpx.get(f"{service.url}/healthz").json() == {"status": "ok"}
+    assert httpx.get(f"{service.url}/readyz").status_code == 200
+    assert httpx.get(f"{service.url}/v1/models").status_code == 401
