@@ -1,6 +1,7 @@
 # `make` alone lists what there is. Needs: make, Python 3.11 or 3.12 with venv. Everything is installed into .venv.
 PYTHON ?= python3.11
 PYTEST_ARGS ?=
+SERVE_ARGS ?=
 SYSTEM_PACKAGES := chromium dcmtk dicom3tools orthanc postgresql
 
 # One Ray on one machine, reached from this machine only. What cluster.yaml starts has token authentication on.
@@ -11,13 +12,17 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 
 venv := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check lint system-packages lock clean
+.PHONY: help demo serve test test-all check lint system-packages lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-24s%s\n", $$1, $$2 }'
 
 demo: .venv/installed ## train, evaluate and restore on generated phantoms: the main job in one go
 	$(venv) jobs/demo.py
+
+serve: .venv/installed ## the service and its page on this machine, with the demo's model (made first if missing); SERVE_ARGS="--http.port 8001"
+	@case "$(SERVE_ARGS)" in *--model*) ;; *) ls -d demo-output/storage/demo-*/checkpoints >/dev/null 2>&1 || $(venv) jobs/demo.py ;; esac
+	@exec $(venv) -m serve.start $(SERVE_ARGS)
 
 test: .venv/installed ## the default test suite; PYTEST_ARGS="-k dicom" passes options on
 	$(venv) -m pytest $(PYTEST_ARGS)

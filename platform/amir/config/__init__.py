@@ -29,6 +29,7 @@ from amir.config.serving import (
     LimitSettings,
     RateSettings,
     ServeSettings,
+    StartSettings,
     TensorSettings,
     TokenSettings,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "Section",
     "ServeSettings",
     "SplitFractions",
+    "StartSettings",
     "StatusSettings",
     "StudySettings",
     "SummarySettings",

@@ -148,3 +148,17 @@ class ServeSettings(Section):
         if not self.tokens.required and not self.http.is_loopback:
             raise ValueError(f"tokens.required is false, but http.host is {self.http.host}")
         return self
+
+
+class StartSettings(Section):
+    """`make serve`: the service on this machine, with a token of its own."""
+
+    model: str | None = None
+    """Model reference; null: the newest run of jobs/demo.py in the storage folder."""
+    storage: Path = Path("demo-output/storage")
+    """Where a run lies; jobs and results are kept there too."""
+    tracking: TrackingSettings = TrackingSettings()
+    tokens: Path = Path("demo-output/tokens.yaml")
+    """The service's tokens; made, of mode 600 and with one token, if it is not there."""
+    http: HttpSettings = HttpSettings()
+    engine: EngineSettings = EngineSettings()
