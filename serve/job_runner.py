@@ -122,6 +122,8 @@ class JobRunner:
             log.info("job %s waits: %s", effort.job.id, error.code)
             effort.lease.release()
             await asyncio.sleep(PROBLEMS[error.code].retry_after or 1)
+        except Exception as error:  # the store's disk, and who knows what: the lease ends by itself
+            log.error("job %s is left for later: %s", effort.job.id, type(error).__name__)
         finally:
             restoring.cancel()
 
@@ -135,13 +137,16 @@ class JobRunner:
         try:
             result = await self.restore(effort.job, effort.on_progress)
         except InputError as error:
-            if PROBLEMS[error.code].retry_after is not None:
+            if _is_worth_another_try(error):
                 raise
-            return _failure(error.code, str(error))
+            if error.code in PROBLEMS:
+                return _failure(error.code, str(error))
+            log.error("job %s failed with %s", effort.job.id, error.code)
         except Exception as error:
             log.error("job %s failed: %s", effort.job.id, type(error).__name__)
-            return _failure("internal", "the service made a mistake while restoring this file")
-        return {"status": "done", "result": result, **_counted(effort.slices)}
+        else:
+            return {"status": "done", "result": result, **_counted(effort.slices)}
+        return _failure("internal", "the service made a mistake while restoring this file")
 
     async def _tell(self, effort: _Effort, *, until: asyncio.Task[dict[str, object]]) -> None:
         """Renew the lease and write the progress until a task is done."""
@@ -164,6 +169,10 @@ class JobRunner:
         if time.monotonic() - self._swept > SECONDS_BETWEEN_SWEEPS:
             self._swept = time.monotonic()
             await to_thread(self.store.sweep)
+
+
+def _is_worth_another_try(error: InputError) -> bool:
+    return error.code in PROBLEMS and PROBLEMS[error.code].retry_after is not None
 
 
 def _counted(slices: tuple[int, int]) -> dict[str, int]:

@@ -118,6 +118,7 @@ class JobStore:
         if key is not None and (earlier := self._made_by(job, key)):
             return earlier
         self._check_room(upload.stat().st_size)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # scans are nobody else's
         with durable.new_folder(self.path(job.id)) as folder:
             shutil.move(upload, folder / job.filename)
             (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")

@@ -101,6 +101,8 @@ class SliceSeries:
         source = np.load(degraded, mmap_mode="r")
         target = _empty_slices(restored, source.shape)
         spread = _empty_slices(deviation, source.shape) if self.passes else None
+        if on_progress is not None:
+            on_progress(0, len(source))
         tally, turns = Tally(), asyncio.Semaphore(limits.chunks_in_flight)
 
         async def restore_chunk(part: slice) -> None:

@@ -119,6 +119,10 @@ def test_an_unreachable_service_is_named(scan: Path) -> None:
         Client("http://127.0.0.1:9", tries=2, sleep=lambda seconds: None).restore(scan)
 
 
+def test_the_token_is_not_shown() -> None:
+    assert "secret" not in repr(Client("http://127.0.0.1:9", token="secret"))
+
+
 def test_a_file_the_service_does_not_take_is_refused_before_it_is_sent(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.dcm"):
         content_type(tmp_path / "scan.png")

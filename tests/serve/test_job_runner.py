@@ -95,6 +95,14 @@ def test_a_mistake_of_ours_tells_nothing_of_the_file(
     assert "SURNAME" not in state.model_dump_json() + caplog.text
 
 
+def test_a_refusal_that_requests_cannot_cause_is_a_mistake_of_ours(
+    store: JobStore, job: Job
+) -> None:
+    state = finish(store, job, failing(InputError("invalid_checkpoint", "weights are damaged")))
+    assert state.problem is not None
+    assert state.problem.code == "internal"
+
+
 def test_a_job_waits_while_the_engine_is_overloaded(store: JobStore, job: Job) -> None:
     answers: list[Awaitable[str]] = []
 

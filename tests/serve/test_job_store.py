@@ -50,6 +50,11 @@ def test_a_job_and_its_file_are_kept(store: JobStore, upload: Upload) -> None:
     assert (state.status, state.version) == ("queued", 1)
 
 
+def test_what_is_kept_is_for_the_service_alone(store: JobStore, upload: Upload) -> None:
+    store.create(a_job(), upload())
+    assert store.folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_ids_cannot_be_guessed_and_lead_nowhere_else(store: JobStore, upload: Upload) -> None:
     ids = {store.create(a_job(), upload()).id for _ in range(3)}
     assert {len(job_id) for job_id in ids} == {32}

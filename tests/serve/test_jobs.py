@@ -176,6 +176,24 @@ def test_a_series_is_shown_in_one_orientation(http_service, tmp_path):
         np.testing.assert_array_equal(shown.get_fdata(), canonical.get_fdata())
 
 
+def test_nothing_but_the_files_knows_the_patient(http_service, tmp_path):
+    series = tmp_path / "series"
+    scan = phantom_scan(Modality.CT, 1, size=32, slices=2)
+    write_new_series(scan, series, patient_id="CANARY-4711", description="CANARY-4711")
+    content = next(series.iterdir()).read_bytes()
+    assert b"CANARY-4711" in content
+    headers = {"Content-Type": "application/dicom", "Idempotency-Key": "CANARY-4711"}
+    job = http_service.client.post("/v1/jobs", content=content, headers=headers).json()
+    job = finished(http_service.client, job)
+    told = json.dumps(job) + http_service.client.get(job["links"]["report"]).text
+    store = http_service.folder.parent / f"{http_service.folder.name}-jobs"
+    for path in store.rglob("*"):
+        told += path.name + (path.read_text() if path.suffix == ".json" else "")
+    told += "".join(path.read_text() for path in (store / "keys").iterdir())
+    assert job["id"] in told
+    assert "CANARY" not in told + http_service.log.getvalue()
+
+
 def test_how_sure_the_network_is_can_be_seen_where_it_was_asked_for(http_service, submit, tmp_path):
     job = finished(http_service.client, submit(uncertainty="1").json())
     assert http_service.client.get(job["links"]["uncertainty"]).status_code == 200

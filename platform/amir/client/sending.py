@@ -58,7 +58,7 @@ class Sender:
     """
 
     url: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     tries: int = 6
     timeout_seconds: float = 60.0
     ca_file: Path | None = None
