@@ -49,6 +49,25 @@ def test_what_would_wait_for_ever_is_refused(
     assert caught.value.code == "too_few_resources"
 
 
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "places"),
+    [(1, 0, 12), (2, 0, 6), (1, 1, 3), (1, 0.5, 6), (1, 0.4, 6), (5, 1, 1)],
+)
+def test_places_for_workers_are_counted_node_by_node(
+    monkeypatch: pytest.MonkeyPatch, cpus: float, gpus: float, places: int
+) -> None:
+    found = nodes({"CPU": 8, "GPU": 2}, {"CPU": 4, "GPU": 1})
+    monkeypatch.setattr(cluster, "_nodes", lambda: found)
+    assert cluster.places(cpus, gpus) == places
+
+
+def test_groups_of_workers_leave_room_for_what_serves_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_nodes", lambda: nodes({"CPU": 4}, {"CPU": 4}))
+    assert cluster.groups(2, cpus=1) == 4
+    assert cluster.groups(2, cpus=1, beside=0.6) == 3
+    assert cluster.groups(4, cpus=2, beside=0.6) == 0
+
+
 def test_a_gpu_and_its_cpus_must_be_on_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
     apart = nodes({"CPU": 0, "GPU": 1}, {"CPU": 4})
     with pytest.raises(InputError, match="each on one node"):

@@ -66,7 +66,7 @@ def start(ray_cluster: None, tmp_path: Path) -> Iterator[Callable[..., subproces
     yield begin
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def wait_for_checkpoint(folder: Path, search: subprocess.Popen[str]) -> None:

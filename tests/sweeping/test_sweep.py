@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from amir import checkpoint
-from amir.command_line import read_yaml, validate
+from amir.command_line import read_yaml, set_dotted, validate
 from amir.config import StatusSettings, SweepSettings, TrainSettings
 from amir.errors import InputError
 from amir.sweeping.record import Sweep, read_sweep
@@ -138,3 +138,18 @@ def test_a_trial_that_diverges_has_failed_for_good_and_the_others_go_on(
     assert "the loss is" in (diverged.reason or "")
     with pytest.raises(InputError, match="finished after 2 trials"):
         check(grid)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_trial_may_take_several_workers(ray_cluster: None, settings: Settings) -> None:
+    two = {"train.workers.count": 2, "train.batch": 4, "train.data.sampling": "uniform"}
+    tree = settings(name="pairs", trials=2, concurrency=1, tracking={"uri": "none"})
+    changed = tree.model_dump(mode="json")
+    for name, value in two.items():
+        set_dotted(changed, name, value)
+    sweep = run_sweep(validate(SweepSettings, changed))
+    assert [trial.state for trial in sweep.trials] == ["finished", "stopped"]
+    first, second = sweep.trials
+    assert [rung.step for rung in first.rungs] == [GRACE, STEPS]
+    assert folder_of(sweep, second.number).status() == "stopped"
