@@ -92,7 +92,7 @@ In another terminal, in this folder:
   export AMIR_TOKEN={shlex.quote(token)}
 
   # an example to restore: a drawn head in low resolution
-  curl --fail -o example.nii.gz {url}/examples/mri.nii.gz
+  curl --fail -H "Authorization: Bearer $AMIR_TOKEN" -o example.nii.gz {url}/examples/mri.nii.gz
 
   # 1. curl
   curl --fail -H "Authorization: Bearer $AMIR_TOKEN" -H "Content-Type: application/x-nifti" \\
