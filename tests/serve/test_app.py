@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 
 import httpx
 import numpy as np
 import pytest
+
+from amir.client import Client
+from tests.serve.conftest import TOKEN
 
 pytestmark = pytest.mark.ray
 
@@ -34,3 +38,23 @@ def test_health_is_open_and_the_rest_is_not(service):
     assert httpx.get(f"{service.url}/healthz").json() == {"status": "ok"}
     assert httpx.get(f"{service.url}/readyz").status_code == 200
     assert httpx.get(f"{service.url}/v1/models").status_code == 401
+
+
+def test_a_job_is_followed_to_its_end_whichever_replica_answers(service, tmp_path):
+    path = tmp_path / "slices.npy"
+    path.write_bytes(array())
+    job = Client(service.url, TOKEN).submit(path, modality="CT")
+    told: list[tuple[int, int]] = []
+    assert job.wait(lambda *slices: told.append(slices)).state == "done"
+    assert told[-1] == (3, 3)
+    direct = service.client.post("/v1/restore?modality=CT", content=array())
+    for _ in range(4):  # there are two replicas
+        restored = np.load(io.BytesIO(job.result()))
+        np.testing.assert_allclose(restored, np.load(io.BytesIO(direct.content)), atol=0.05)
+
+
+def test_the_page_and_its_files_are_served(service):
+    page = httpx.get(service.url)
+    assert "Research use only" in page.text
+    for name in re.findall(r'(?:src|href)="(static/[^"]+)"', page.text):
+        assert httpx.get(f"{service.url}/{name}").status_code == 200
