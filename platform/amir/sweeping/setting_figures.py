@@ -51,7 +51,7 @@ def _draw_setting(subject: Subject, column: int, name: str, p: float | None) -> 
         axes[-1].set_xlabel(plain(name))
     if p is not None:
         apart = "differ" if p < 0.05 else "cannot be told apart"
-        told.insert(1, f"There the groups {apart} ({_chance(p)}).")
+        told.insert(1, f"Its groups {apart} ({_chance(p)})." if told[0] else "")
     return Chart(f"setting-{column}", "", " ".join(filter(None, told)), drawn.svg)
 
 
