@@ -30,7 +30,7 @@ def test_who_came_further_stands_before_who_was_stopped(tmp_path: object) -> Non
 
 def test_few_values_are_a_group_each_with_students_interval() -> None:
     places = np.array([0.0, 0.0, 0.0, 1.0, 1.0])
-    low, high = groups(places, np.array([1.0, 2.0, 3.0, 7.0, 9.0]))
+    low, high = groups(places, np.array([1.0, 2.0, 3.0, 7.0, 9.0]), continuous=False)
     # t(0.975, 2) = 4.3027, standard deviation 1 over sqrt(3)
     assert (low.mean, low.half, low.count) == (2.0, pytest.approx(4.3027 / 3**0.5, rel=1e-4), 3)
     assert (high.mean, high.half, high.count) == (8.0, None, 2)
@@ -38,7 +38,7 @@ def test_few_values_are_a_group_each_with_students_interval() -> None:
 
 def test_many_values_are_divided_into_equal_parts() -> None:
     places = np.linspace(0, 1, 20)
-    found = groups(places[::-1], np.arange(20.0)[::-1])
+    found = groups(places[::-1], np.arange(20.0)[::-1], continuous=True)
     assert [group.count for group in found] == [5, 5, 5, 5]
     assert [group.mean for group in found] == [2, 7, 12, 17]
     assert [group.upper for group in found] == pytest.approx([4 / 19, 9 / 19, 14 / 19, 1])
@@ -72,12 +72,13 @@ def test_gains_of_pure_noise_are_not_explained() -> None:
 def test_groups_apart_are_told_from_groups_alike() -> None:
     places = np.repeat([0.0, 0.5, 1.0], 8)
     noise = np.tile(np.random.default_rng(0).normal(size=8), 3)
-    apart, together = alike(places, noise + 5 * places), alike(places, noise)
+    apart = alike(places, noise + 5 * places, continuous=False)
+    together = alike(places, noise, continuous=False)
     assert apart is not None
     assert apart < 0.01
     assert together is not None
     assert together == pytest.approx(1)
-    assert alike(np.zeros(8), noise[:8]) is None
+    assert alike(np.zeros(8), noise[:8], continuous=False) is None
 
 
 def test_the_spread_over_seeds_is_pooled() -> None:

@@ -13,7 +13,6 @@ Values = NDArray[np.float64]
 CONFIDENCE = 0.95
 FEWEST_IN_GROUP = 3  # for an interval
 GROUPS = 4  # along an axis of many values
-DISTINCT = 8  # values that are a group each
 FEWEST_TRIALS = 12  # for an importance
 FORESTS, TREES, SHUFFLES = 30, 30, 5
 
@@ -55,16 +54,18 @@ class Importance:
         return low, high
 
 
-def groups(places: Values, gains: Values) -> list[Group]:
-    """Mean gain along one axis. places, gains: one per trial."""
-    return [_group(places[own], gains[own]) for own in _members(places)]
+def groups(places: Values, gains: Values, *, continuous: bool) -> list[Group]:
+    """Mean gain along one axis. places, gains: one per trial.
+
+    continuous: whether hardly two trials have the same value, so that neighbours are a group.
+    """
+    return [_group(places[own], gains[own]) for own in _members(places, continuous)]
 
 
-def _members(places: Values) -> list[NDArray[np.bool_]]:
-    """Which trials are a group: those of one value, or of a quarter where there are many values."""
-    distinct = np.unique(places)
-    if len(distinct) <= DISTINCT and len(distinct) < len(places):
-        return [places == value for value in distinct]
+def _members(places: Values, continuous: bool) -> list[NDArray[np.bool_]]:
+    """Which trials are a group: those of one value, or up to a quarter of them, neighbours all."""
+    if not continuous:
+        return [places == value for value in np.unique(places)]
     count = max(1, min(GROUPS, len(places) // FEWEST_IN_GROUP))
     of = np.empty(len(places), int)
     of[np.argsort(places, kind="stable")] = np.arange(len(places)) * count // len(places)
@@ -98,11 +99,11 @@ def importance(places: Values, gains: Values, *, seed: int = 0) -> Importance | 
     return Importance(np.array(shares), np.array(explained))
 
 
-def alike(places: Values, gains: Values) -> float | None:
+def alike(places: Values, gains: Values, *, continuous: bool) -> float | None:
     """p of "the groups along this axis are alike" (Kruskal and Wallis); None for fewer than two."""
     from scipy.stats import kruskal
 
-    found = [gains[own] for own in _members(places)]
+    found = [gains[own] for own in _members(places, continuous)]
     if len(found) < 2 or np.ptp(gains) == 0:
         return None
     return float(kruskal(*found).pvalue)

@@ -12,7 +12,7 @@ from amir.evaluation.charts import INK, Chart, drawing, plain
 from amir.evaluation.statistics import holm
 from amir.sweeping.gain_colours import BAD, GOOD
 from amir.sweeping.influence import FEWEST_IN_GROUP, Group, Values, alike, groups
-from amir.sweeping.subject import Subject, marks, value_at, written
+from amir.sweeping.subject import Subject, is_continuous, marks, value_at, written
 
 
 def draw_settings(subject: Subject) -> Iterator[Chart]:
@@ -20,7 +20,11 @@ def draw_settings(subject: Subject) -> Iterator[Chart]:
     first = subject.reached(subject.rungs[0])
     places, gains = subject.places(first), subject.gains(first, subject.rungs[0])
     names = list(subject.settings.space)
-    chances = [alike(places[:, k], gains) if first else None for k in range(len(names))]
+    kinds = [is_continuous(subject, axis) for axis in subject.settings.space.values()]
+    chances = [
+        alike(places[:, k], gains, continuous=kind) if first else None
+        for k, kind in enumerate(kinds)
+    ]
     known = [p for p in chances if p is not None]
     corrected = iter(holm(known) if known else [])
     for column, name in enumerate(names):
@@ -31,6 +35,7 @@ def draw_settings(subject: Subject) -> Iterator[Chart]:
 def _draw_setting(subject: Subject, column: int, name: str, p: float | None) -> Chart:
     shown = {subject.rungs[0]: BAD, subject.rungs[-1]: GOOD}
     axis_settings = subject.settings.space[name]
+    kind = is_continuous(subject, axis_settings)
     told = []
     with drawing(3.5, 1.75 * len(shown) + 0.35) as drawn:
         axes = np.atleast_1d(drawn.figure.subplots(len(shown), sharex=True))
@@ -38,7 +43,7 @@ def _draw_setting(subject: Subject, column: int, name: str, p: float | None) -> 
             trials = subject.reached(step)
             gains = subject.gains(trials, step)
             places = subject.places(trials)[:, column] if trials else np.zeros(0)
-            found = groups(places, gains) if trials else []
+            found = groups(places, gains, continuous=kind) if trials else []
             _draw_trials(axis, places, gains, colour)
             for group in found:
                 _draw_group(axis, group)

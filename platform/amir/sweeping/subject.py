@@ -18,6 +18,7 @@ from amir.sweeping.record import Sweep, Trial
 from amir.sweeping.standing import rung_at, rung_steps, standing
 
 Values = NDArray[np.float64]
+MANY = 10  # whole numbers on an axis: more are not marked one by one
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def marks(subject: Subject, axis: Axis) -> list[tuple[float, str]]:
         return [(k / last, written(value)) for k, value in enumerate(axis.values)]
     lower = float(axis.lower or 0)
     upper = widest(subject.settings.space, subject.common, axis)
-    if isinstance(axis.lower, int) and not axis.log and upper - lower <= 10:
+    if isinstance(axis.lower, int) and not axis.log and upper - lower <= MANY:
         numbers = np.arange(lower, upper + 1)
     elif axis.log:
         decades = np.arange(np.ceil(np.log10(lower) - 1e-9), np.floor(np.log10(upper) + 1e-9) + 1)
@@ -95,6 +96,16 @@ def marks(subject: Subject, axis: Axis) -> list[tuple[float, str]]:
     span = np.log(numbers / lower) / np.log(upper / lower) if axis.log else None
     places = (numbers - lower) / (upper - lower) if span is None else span
     return [(float(p), written(float(n))) for p, n in zip(places, numbers, strict=True)]
+
+
+def is_continuous(subject: Subject, axis: Axis) -> bool:
+    """Whether an axis has more values than can be told apart in a figure."""
+    if axis.values is not None:
+        return False
+    whole = isinstance(axis.lower, int)
+    return (
+        not whole or widest(subject.settings.space, subject.common, axis) - (axis.lower or 0) > MANY
+    )
 
 
 def value_at(subject: Subject, axis: Axis, place: float) -> Any:
