@@ -144,12 +144,12 @@ def stub(config: dict[str, Any], *, task: TrialTask) -> None:
 
 
 def start_ray(at_once: int) -> None:
-    """A cluster that believes in 64 GPUs."""
+    """A cluster that believes in 64 GPUs, and has few CPUs: Ray starts a process for each."""
     for name, value in cluster.ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     ray.init(
         address="local",
-        num_cpus=GPUS,
+        num_cpus=at_once,
         num_gpus=GPUS,
         include_dashboard=False,
         object_store_memory=200_000_000,
