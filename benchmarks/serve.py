@@ -47,7 +47,8 @@ wrk.method, wrk.body = "POST", file:read("*a")
 wrk.headers["Content-Type"] = "application/x-npy"
 function done(summary, latency)
   local errors = summary.errors
-  print(string.format('{{"requests": %d, "seconds": %f, "p50": %f, "p95": %f, "p99": %f, "errors": %d}}',
+  local form = '{{"requests": %d, "seconds": %f, "p50": %f, "p95": %f, "p99": %f, "errors": %d}}'
+  print(string.format(form,
     summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3,
     latency:percentile(95) / 1e3, latency:percentile(99) / 1e3,
     errors.connect + errors.read + errors.write + errors.status + errors.timeout))

@@ -44,6 +44,9 @@ class NetworkRunner:
     """network: of the contract, in evaluation mode; it is moved to the device and belongs to this.
 
     Images of more pixels than a tile may have are restored in tiles, with one instruction.
+    one_by_one: a forward for each image of a batch. Rounding depends on the size of a batch, and a
+    pixel on the border between two experts may then change sides; so nothing depends on whose
+    slices came along. On a CPU it costs next to nothing.
     """
 
     def __init__(
@@ -54,10 +57,12 @@ class NetworkRunner:
         precision: Precision = "float32",
         tile: TileSettings | None = None,
         compiled: bool = False,
+        one_by_one: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.precision = precision
         self.tile = tile or TileSettings()
+        self.one_by_one = one_by_one
         self._network = network.to(self.device)
         self._counts = ExpertCounts(self._network)
         self._instruct = network.instruct if isinstance(network, Instructed) else None
@@ -69,10 +74,14 @@ class NetworkRunner:
     def run(self, images: Images, *, alive: Callable[[], None] = lambda: None) -> Passed:
         """images: [B, h, w] in 0..1, padded. alive: called before each forward."""
         with self._precision():
-            if images.shape[1] * images.shape[2] <= self.tile.pixels:
-                alive()
-                return self._forward(images, self._instruction(images))
-            return _joined([self._tiled(image, alive) for image in images])
+            if images.shape[1] * images.shape[2] > self.tile.pixels:
+                return _joined([self._tiled(image, alive) for image in images])
+            parts = np.split(images, len(images)) if self.one_by_one else [images]
+            return _joined([self._whole(part, alive) for part in parts])
+
+    def _whole(self, images: Images, alive: Callable[[], None]) -> Passed:
+        alive()
+        return self._forward(images, self._instruction(images))
 
     def _forward(self, images: Images, instruction: Tensor | None) -> Passed:
         self._counts.clear()
@@ -128,6 +137,8 @@ class NetworkRunner:
 
 def _joined(passes: list[Passed]) -> Passed:
     first = passes[0]
+    if len(passes) == 1:
+        return first
     instructions = [p.instruction for p in passes if p.instruction is not None]
     return Passed(
         np.concatenate([p.images for p in passes]),

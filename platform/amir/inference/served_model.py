@@ -47,6 +47,7 @@ def serve_checkpoint(
         precision=settings.precision,
         tile=settings.tile,
         compiled=settings.compile,
+        one_by_one=torch.device(device).type == "cpu",
     )
     description = ModelDescription(
         digest=checkpoint.digest,

@@ -1,4 +1,4 @@
-"""Slices too large for one forward: tiles that cover them, and how close they come to the whole."""
+"""Slices through a network: in batches, one by one, in tiles that come close to the whole."""
 
 from __future__ import annotations
 
@@ -74,6 +74,18 @@ def test_a_network_is_left_as_it_was(
     NetworkRunner(network, tile=QUARTERS).run(ct_slice)
     after = NetworkRunner(network, tile=WHOLE).run(ct_slice).images
     np.testing.assert_array_equal(before, after)
+
+
+def test_one_by_one_an_image_does_not_depend_on_its_neighbours(
+    tiny_amir: Callable[[int], nn.Module],
+) -> None:
+    images = np.random.default_rng(0).random((5, 24, 40), dtype=np.float32)
+    runner = NetworkRunner(tiny_amir(0), one_by_one=True)
+    together = runner.run(images)
+    alone = [runner.run(image[None]) for image in images]
+    np.testing.assert_array_equal(together.images, np.concatenate([one.images for one in alone]))
+    for level, use in together.expert_use.items():
+        np.testing.assert_array_equal(use, np.concatenate([o.expert_use[level] for o in alone]))
 
 
 def test_bfloat16_comes_close_to_float32(
