@@ -98,31 +98,28 @@ class SliceSeries:
 
         deviation: the standard deviation over the passes, written if any were asked for.
         """
-        source = np.load(degraded, mmap_mode="r")
-        target = _empty_slices(restored, source.shape)
-        spread = _empty_slices(deviation, source.shape) if self.passes else None
+        stacks = _Stacks(degraded, restored, deviation if self.passes else None)
         if on_progress is not None:
-            on_progress(0, len(source))
+            on_progress(0, stacks.shape[0])
         tally, turns = Tally(), asyncio.Semaphore(limits.chunks_in_flight)
 
         async def restore_chunk(part: slice) -> None:
             async with turns:
-                answer = await self._answer(
-                    await to_thread(np.array, source[part]), continues=part.start > 0
-                )
-                await to_thread(target.__setitem__, part, answer.restored)
-                if spread is not None and answer.deviation is not None:
-                    await to_thread(spread.__setitem__, part, answer.deviation)
+                slices = await to_thread(stacks.read, part)
+                answer = await self._answer(slices, continues=part.start > 0)
+                await to_thread(stacks.write, part, answer)
             tally.add(answer)
             if on_progress is not None:
-                on_progress(tally.slices, len(source))
+                on_progress(tally.slices, stacks.shape[0])
 
         try:
             async with asyncio.TaskGroup() as group:
-                for part in _chunks(source.shape, limits.chunk_bytes):
+                for part in _chunks(stacks.shape, limits.chunk_bytes):
                     group.create_task(restore_chunk(part))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
+        finally:
+            stacks.close()
         return tally
 
     async def _answer(self, slices: Slices, *, continues: bool) -> SliceAnswer:
@@ -141,6 +138,32 @@ class SliceSeries:
             if error.code == "unknown_model":
                 raise ModelGoneError from error
             raise
+
+
+class _Stacks:
+    """.npy files of one shape [n, H, W] in float32: one to read slices from, the others to fill."""
+
+    def __init__(self, degraded: Path, restored: Path, deviation: Path | None) -> None:
+        self._degraded: Slices | None = np.load(degraded, mmap_mode="r")
+        self.shape: tuple[int, ...] = np.shape(self._degraded)
+        self._restored: Slices | None = _empty_slices(restored, self.shape)
+        self._deviation = _empty_slices(deviation, self.shape) if deviation else None
+
+    def read(self, part: slice) -> Slices:
+        assert self._degraded is not None, "closed"
+        return np.array(self._degraded[part])
+
+    def write(self, part: slice, answer: SliceAnswer) -> None:
+        assert self._restored is not None, "closed"
+        self._restored[part] = answer.restored
+        if self._deviation is not None and answer.deviation is not None:
+            self._deviation[part] = answer.deviation
+
+    def close(self) -> None:
+        """Let go of the files, whoever still refers to this: tracebacks of a cancelled task do, in
+        circles, and until Python looks for those the files would keep their room on the disk.
+        """
+        self._degraded = self._restored = self._deviation = None
 
 
 def _empty_slices(path: Path, shape: tuple[int, ...]) -> Slices:
