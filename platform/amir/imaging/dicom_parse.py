@@ -18,11 +18,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from amir.errors import InputError
 from amir.imaging.scan import MAX_VOXELS
 
-# What a deflated file may grow to: half a kilobyte of headers for each byte of the file, as in no
-# scan, and never more than the largest volume.
-_MAX_INFLATION = 500
+# What a deflated file may grow to: as members of a zip, and never more than the largest volume.
+_MAX_INFLATION = 100
 _MAX_INFLATED = 2 * MAX_VOXELS
-_ALWAYS_INFLATED = 2**24
+_ALWAYS_INFLATED = 2**26
 
 _TRANSFER_SYNTAX = 0x00020010
 
