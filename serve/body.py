@@ -42,7 +42,7 @@ def _unpacked(packed: bytes, limit: int) -> bytes:
         body = b""
     if len(body) > limit:
         raise _too_large(limit)
-    if not unpacker.eof:
+    if not unpacker.eof or unpacker.unused_data:
         raise InputError("unreadable", "the body does not unpack by its Content-Encoding")
     return body
 
