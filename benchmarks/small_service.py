@@ -70,11 +70,12 @@ class SmallService:
             time.sleep(0.05)
         return files
 
-    def metric(self, name: str) -> float:
-        """The sum over a metric's labels."""
+    def metric(self, name: str, label: str = "") -> float:
+        """The sum over those of a metric's labels that hold this one."""
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:
             lines = response.read().decode().splitlines()
-        values = [line for line in lines if line.split("{")[0].split(" ")[0] == name]
+        named = (line for line in lines if line.split("{")[0].split(" ")[0] == name)
+        values = [line for line in named if label in line]
         return sum(float(line.rsplit(" ", 1)[1]) for line in values)
 
 
@@ -172,7 +173,9 @@ async def _serve(port: int, seconds: float, settings: Mapping[str, Any]) -> None
     engine = LocalEngine(models, chosen.engine)
     app = create_app(chosen, engine)
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+        uvicorn.Config(
+            app, host="127.0.0.1", port=port, http="h11", log_level="warning", access_log=False
+        )
     )
     try:
         await server.serve()

@@ -82,7 +82,7 @@ async def _send(client: httpx.AsyncClient, mutant: Mutant, verdict: Verdict) -> 
 
 def _faults(answer: httpx.Response, seconds: float) -> list[str]:
     if answer.status_code == 200:
-        return [] if np.isfinite(_numbers(answer)).all() else ["NaN or infinity in the answer"]
+        return [] if numbers_are_finite(answer) else ["NaN or infinity in the answer"]
     code = answer.headers.get("X-AMIR-Problem", "no code")
     found = [] if 400 <= answer.status_code < 500 else [f"{answer.status_code} {code}"]
     if code not in PROBLEMS or answer.json()["code"] != code:
@@ -90,9 +90,12 @@ def _faults(answer: httpx.Response, seconds: float) -> list[str]:
     return found if seconds < REFUSED_WITHIN_SECONDS else [*found, f"refused after {seconds:.1f} s"]
 
 
-def _numbers(answer: httpx.Response) -> NDArray[np.floating]:
-    """Of an answer that can hold NaN: an array or a volume; DICOM keeps integers."""
-    content = answer.content
+def numbers_are_finite(answer: httpx.Response) -> bool:
+    """Of an array or a volume, which can hold others; DICOM keeps integers."""
+    return bool(np.isfinite(_numbers(answer.content)).all())
+
+
+def _numbers(content: bytes) -> NDArray[np.floating]:
     if content[:6] == b"\x93NUMPY":
         return np.load(io.BytesIO(content))
     if content[:2] == b"\x1f\x8b":

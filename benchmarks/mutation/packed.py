@@ -41,7 +41,7 @@ def within_zip(inner: Mutator) -> Mutator:
     """An archive one or all of whose members are damaged, packed as it should be."""
 
     def packed(content: bytes, random: Random) -> bytes:
-        members = _members(content)
+        members = unzipped(content)
         chosen = set(random.sample(range(len(members)), random.choice([1, len(members)])))
         damaged = [
             (name, inner(data, random) if index in chosen else data)
@@ -82,23 +82,23 @@ def change_zip_field(content: bytes, random: Random) -> bytes:
 
 
 def drop_member(content: bytes, random: Random) -> bytes:
-    members = _members(content)
+    members = unzipped(content)
     return zipped([m for m in members if m is not random.choice(members)])
 
 
 def double_member(content: bytes, random: Random) -> bytes:
-    members = _members(content)
+    members = unzipped(content)
     name, data = random.choice(members)
     return zipped([*members, (random.choice([name, f"again-{name}"]), data)])
 
 
 def add_member(content: bytes, random: Random) -> bytes:
     junk = random.choice([b"", b"hello", random.randbytes(500), content, b"\0" * 128 + b"DICM"])
-    return zipped([*_members(content), (random.choice([*_NAMES, "b.dcm", "DICOMDIR"]), junk)])
+    return zipped([*unzipped(content), (random.choice([*_NAMES, "b.dcm", "DICOMDIR"]), junk)])
 
 
 def rename_member(content: bytes, random: Random) -> bytes:
-    members = _members(content)
+    members = unzipped(content)
     members[random.randrange(len(members))] = (random.choice(_NAMES), members[0][1])
     return zipped(members)
 
@@ -119,7 +119,7 @@ def zipped(members: list[tuple[str, bytes]]) -> bytes:
     return file.getvalue()
 
 
-def _members(content: bytes) -> list[tuple[str, bytes]]:
+def unzipped(content: bytes) -> list[tuple[str, bytes]]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return [(member.filename, archive.read(member)) for member in archive.infolist()]
 

@@ -15,7 +15,7 @@ from amir.modality import MODELLING_RANGES, Modality
 from benchmarks.mutation.packed import zipped
 
 _AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
-_SHAPES = {Modality.MRI: (24, 20, 3), Modality.CT: (20, 24, 3), Modality.PET: (16, 16, 4)}
+_SHAPES = {Modality.MRI: (24, 20, 3), Modality.CT: (20, 24, 5), Modality.PET: (16, 16, 4)}
 # Of the oddities: at most 128 x 128, and each its own transfer syntax or kind of file.
 _ODDITIES = [
     *("pydicom/CT_small.dcm", "pydicom/MR_small.dcm", "pydicom/MR_small_RLE.dcm"),

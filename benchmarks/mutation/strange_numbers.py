@@ -60,17 +60,23 @@ def nifti(voxels: NDArray[np.float32]) -> bytes:
     """A packed NIfTI-1 file of float32 voxels [X, Y, Z] of 2 mm; written here, byte by byte, so
     that a fault of the library that reads it is not hidden by the same fault in writing.
     """
-    header = bytearray(352)
-    struct.pack_into("<i", header, 0, 348)
-    struct.pack_into("<8h", header, 40, 3, *voxels.shape, 1, 1, 1, 1)
-    struct.pack_into("<2h", header, 70, 16, 32)
-    struct.pack_into("<8f", header, 76, 1, 2, 2, 2, 0, 0, 0, 0)
-    struct.pack_into("<3f", header, 108, 352, 1, 0)
-    struct.pack_into("<b", header, 123, 2)
-    struct.pack_into("<h", header, 254, 1)
-    struct.pack_into("<12f", header, 280, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0)
-    struct.pack_into("<4s", header, 344, b"n+1\0")
-    return gzip.compress(bytes(header) + voxels.tobytes(order="F"), compresslevel=1, mtime=0)
+    content = header(voxels.shape) + voxels.tobytes(order="F")
+    return gzip.compress(content, compresslevel=1, mtime=0)
+
+
+def header(shape: tuple[int, ...]) -> bytes:
+    """What stands before the voxels."""
+    fields = bytearray(352)
+    struct.pack_into("<i", fields, 0, 348)
+    struct.pack_into("<8h", fields, 40, 3, *shape, 1, 1, 1, 1)
+    struct.pack_into("<2h", fields, 70, 16, 32)
+    struct.pack_into("<8f", fields, 76, 1, 2, 2, 2, 0, 0, 0, 0)
+    struct.pack_into("<3f", fields, 108, 352, 1, 0)
+    struct.pack_into("<b", fields, 123, 2)
+    struct.pack_into("<h", fields, 254, 1)
+    struct.pack_into("<12f", fields, 280, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0)
+    struct.pack_into("<4s", fields, 344, b"n+1\0")
+    return bytes(fields)
 
 
 def _noise(shape: tuple[int, ...]) -> NDArray[np.float32]:
