@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import stat
 import struct
+import time
 import zipfile
 
 import numpy as np
@@ -221,6 +222,15 @@ def test_a_deflated_file_that_is_a_bomb_is_refused(real_scans, tmp_path):
     path = tmp_path / "a.dcm"
     path.write_bytes(content[:start] + bomb.compress(bytes(2**26)) + bomb.flush())
     assert refused(path).code == "too_large"
+
+
+def test_a_file_of_elements_without_end_is_refused_at_once(new_series, tmp_path):
+    content = (new_series(Modality.CT) / "0001.dcm").read_bytes()
+    empty = struct.pack("<HH2sH", 0x0009, 0x1001, b"LO", 0)
+    (tmp_path / "a.dcm").write_bytes(content + 2_000_000 * empty)
+    start = time.process_time()
+    assert refused(tmp_path / "a.dcm").code == "too_large"
+    assert time.process_time() - start < 3
 
 
 def test_a_compressed_frame_of_another_size_than_declared_is_refused(real_scans, tmp_path):

@@ -8,11 +8,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import count
 from typing import BinaryIO
 
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.filereader import data_element_generator
+from pydicom.filereader import data_element_generator, read_partial
+from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from amir.errors import InputError
@@ -21,9 +22,13 @@ from amir.imaging.scan import MAX_VOXELS
 # What a deflated file may grow to: as members of a zip, and never more than the largest volume.
 _MAX_INFLATION = 100
 _MAX_INFLATED = 2 * MAX_VOXELS
-_ALWAYS_INFLATED = 2**26
+_ALWAYS_INFLATED = 2**24
+
+# Of one file's top level; the richest headers have some hundreds, and each costs microseconds.
+_MOST_ELEMENTS = 50_000
 
 _TRANSFER_SYNTAX = 0x00020010
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # as floats, as doubles, as integers
 
 
 @contextmanager
@@ -62,10 +67,23 @@ def read_whole(open_file: Callable[[], BinaryIO], name: str) -> Dataset:
 def _read(open_file: Callable[[], BinaryIO], name: str, *, header_only: bool) -> Dataset:
     with refused_when_garbled(name), open_file() as file:
         stream = _inflated(file, name)
-        dataset = pydicom.dcmread(stream, stop_before_pixels=header_only)
+        dataset = read_partial(stream, stop_when=_stop(name, header_only=header_only))
         # It would keep the file open and be copied with the header.
         dataset.buffer = None
         return dataset
+
+
+def _stop(name: str, *, header_only: bool) -> Callable[[BaseTag, str | None, int], bool]:
+    """Whether to stop before an element; InputError("too_large") where there is no end of them."""
+    read = count()
+
+    def stop(tag: BaseTag, *_: object) -> bool:
+        if next(read) > _MOST_ELEMENTS:
+            message = f"{name} has more than {_MOST_ELEMENTS} elements; export it again"
+            raise InputError("too_large", message)
+        return header_only and tag in _PIXELS
+
+    return stop
 
 
 def _inflated(file: BinaryIO, name: str) -> BinaryIO:
