@@ -446,7 +446,7 @@ takeTokenFromAddress();
 listen();
 listenToKeys(keyActs());
 drawList();
-drawHero($("hero"));
+requestAnimationFrame(() => setTimeout(() => drawHero($("hero")))); // the page first, its picture then
 studies.resume();
 guarded(fillModels)();
 addEventListener("hashchange", takeTokenFromAddress);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 import zipfile
@@ -19,6 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from amir.imaging import read_scan, write_new_series, write_scan
 from amir.modality import Modality
 from amir.phantoms import phantom_scan
+from serve.routes.page import WEB
 from tests.serve.conftest import TOKEN, running_app
 from tests.served_networks import Brightened, engine_of
 
@@ -319,3 +321,9 @@ def test_axe_finds_nothing(opened, scans, tmp_path, state):
     page.evaluate(Path(os.environ["AMIR_AXE"]).read_text())
     found: dict[str, Any] = page.evaluate("() => axe.run()")
     assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]] == []
+
+
+def test_every_module_is_fetched_at_once():
+    head = (WEB / "index.html").read_text().split("</head>")[0]
+    modules = {path.name for path in WEB.glob("*.js")}
+    assert set(re.findall(r'href="static/([^"]+\.js)"', head)) == modules - {"main.js"}
