@@ -23,6 +23,7 @@ import pytest
 if TYPE_CHECKING:
     from amir.checkpoint import Checkpoint
     from amir.config import TrainSettings
+    from tests.picture_archives import Orthanc
 
 ROOT = Path(__file__).resolve().parent.parent
 RAY_TIMEOUT_SECONDS = 300
@@ -210,6 +211,15 @@ def answers(address: str) -> bool:
 
 
 @pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """An empty Orthanc with DICOMweb on loopback: for tests marked system("Orthanc")."""
+    from tests.picture_archives import running_orthanc
+
+    with running_orthanc(tmp_path_factory.mktemp("orthanc"), port_nobody_uses()) as archive:
+        yield archive
+
+
+@pytest.fixture(scope="session")
 def phantom_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """cohort.csv of 48 x 48 phantoms: of each modality 2 to train on, 1 to validate, 1 to test."""
     from amir.modality import Modality
@@ -291,6 +301,7 @@ def train_settings(
             "batch": 6,
             "model": dict(tiny_network),
             "validation": {"every": 1000, "slices": 2},
+            "outliers": {"slices": 0},
             "tracking": {"uri": "none"},
         }
         for name, value in chosen.items():

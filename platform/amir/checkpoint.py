@@ -3,6 +3,7 @@
 weights.safetensors      the network alone
 settings.yaml            network, ranges, planes, intensity scale, dataset digest, code version
 scores.json              validation scores at this step
+outliers.safetensors     what the training data looked like, where that was measured
 training_state.*         optimizer, step and data position; never needed to restore
 digests.json             sha256 of each file, written last: a folder without it is no checkpoint
 """
@@ -13,7 +14,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 REQUIRED = ("weights.safetensors", "settings.yaml", "scores.json")
+OUTLIERS = "outliers.safetensors"  # restores nothing, so it is no part of the model's digest
 RESTORING = ("network", "ranges", "planes", "intensity")  # what decides the restored image
 log = logging.getLogger(__name__)
 
@@ -128,17 +130,31 @@ def save(
             tensors, values = state
             save_file(_storable(tensors), beside / "training_state.safetensors")
             _write(beside / "training_state.json", json.dumps(values))
-        digests = {file.name: durable.sha256(file) for file in sorted(beside.iterdir())}
-        _write(beside / "digests.json", json.dumps(digests, indent=1))
+        digests = _write_digests(beside)
     return Checkpoint(folder, dict(settings), dict(scores), digests["weights.safetensors"])
 
 
 def copy_model(found: Checkpoint, into: Path) -> None:
     """What a checkpoint needs to restore, without its training state, into an empty folder."""
-    for name in REQUIRED:
-        shutil.copyfile(found.folder / name, into / name)
-    digests = {name: durable.sha256(into / name) for name in REQUIRED}
-    _write(into / "digests.json", json.dumps(digests, indent=1))
+    for name in (*REQUIRED, OUTLIERS):
+        if (found.folder / name).is_file():
+            shutil.copyfile(found.folder / name, into / name)
+    _write_digests(into)
+
+
+def add_outliers(found: Checkpoint, write: Callable[[Path], object]) -> None:
+    """Add statistics of the training data, or replace them; the model stays what it is.
+
+    write: fills the file. A reader finds the checkpoint whole at any moment.
+    """
+    stated = found.folder / "digests.json"
+    digests = json.loads(_read(stated))
+    if digests.pop(OUTLIERS, None) is not None:
+        durable.write_text(stated, json.dumps(digests, indent=1))
+    with durable.new_file(found.folder / OUTLIERS) as beside:
+        write(beside)
+    digests[OUTLIERS] = durable.sha256(found.folder / OUTLIERS)
+    durable.write_text(stated, json.dumps(digests, indent=1))
 
 
 def load(folder: Path) -> Checkpoint:
@@ -233,6 +249,13 @@ def _check_fits(found: Checkpoint) -> None:
                     f"checkpoint {name} was trained with {modality} {kind} {theirs}, this version "
                     f"uses {ours.get(modality)}: its weights do not transfer",
                 )
+
+
+def _write_digests(folder: Path) -> dict[str, str]:
+    """digests.json of all other files of a folder."""
+    digests = {file.name: durable.sha256(file) for file in sorted(folder.iterdir())}
+    _write(folder / "digests.json", json.dumps(digests, indent=1))
+    return digests
 
 
 def _ranges() -> dict[str, Any]:

@@ -11,7 +11,8 @@ from amir.inference.features import PLAIN, slice_features
 
 
 def named(degraded: Tensor, restored: Tensor | None = None) -> dict[str, float]:
-    (row,) = slice_features(degraded, degraded if restored is None else restored)
+    given, gave = (i[:, 0].numpy() for i in (degraded, degraded if restored is None else restored))
+    (row,) = slice_features(given, gave)
     return dict(zip(PLAIN, row, strict=True))
 
 
@@ -48,9 +49,8 @@ def test_what_the_network_changed_is_told() -> None:
 
 
 def test_routing_stands_behind_the_rest_and_each_slice_for_itself() -> None:
-    images = torch.rand(3, 1, 24, 40)
-    use = {"encoder 1": torch.rand(3, 4)}
-    instruction = torch.rand(3, 6)
+    images, instruction = torch.rand(3, 24, 40).numpy(), torch.rand(3, 6).numpy()
+    use = {"encoder 1": torch.rand(3, 4).numpy()}
     every = slice_features(images, images * 0.9, instruction=instruction, expert_use=use)
     assert every.shape == (3, len(PLAIN) + 4 + 6)
     np.testing.assert_allclose(every[:, -6:], instruction, rtol=1e-6)
@@ -63,5 +63,5 @@ def test_routing_stands_behind_the_rest_and_each_slice_for_itself() -> None:
 def test_the_smallest_and_flattest_slices_have_finite_features(
     shape: tuple[int, int], value: float
 ) -> None:
-    image = torch.full((2, 1, *shape), value)
+    image = np.full((2, *shape), value, np.float32)
     assert np.isfinite(slice_features(image, image)).all()

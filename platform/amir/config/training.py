@@ -144,6 +144,29 @@ class WorkerSettings(Section):
     """Restarts from the latest checkpoint before the job gives up."""
 
 
+class OutlierSettings(Section):
+    """What is measured of the training data, to tell images that are unlike it."""
+
+    slices: Annotated[int, Field(ge=0)] = 128
+    """Slices per task of the training and as many of the validation split; 0 measures nothing."""
+    seconds: PositiveFloat = 30
+    """Stop after so long, with fewer slices of each task."""
+
+
+class MeasureSettings(Section):
+    """jobs/outliers.py: measure the training data of a model that was trained without."""
+
+    model: str
+    """Model reference: a checkpoint folder, RUN, RUN@STEP or 12 hex digits of a digest."""
+    data: Path
+    """Dataset folder that the model was trained on."""
+    outliers: OutlierSettings = OutlierSettings(seconds=3600)
+    storage: Path = Path("storage")
+    """Where a run named by --model lies."""
+    device: str = "cpu"
+    """Where the network runs: cpu or cuda."""
+
+
 class TrainSettings(Section):
     """jobs/train_all_in_one.py: shards to checkpoints."""
 
@@ -170,6 +193,7 @@ class TrainSettings(Section):
     divergence: DivergenceSettings = DivergenceSettings()
     validation: ValidationSettings = ValidationSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
+    outliers: OutlierSettings = OutlierSettings()
     workers: WorkerSettings = WorkerSettings()
     tracking: TrackingSettings = TrackingSettings()
 
@@ -195,7 +219,7 @@ class TrainSettings(Section):
 
     def science(self) -> dict[str, object]:
         """What decides the result; where it runs and what it is called do not."""
-        elsewhere = {"storage", "run", "workers", "tracking", "dry_run"}
+        elsewhere = {"storage", "run", "outliers", "workers", "tracking", "dry_run"}
         return self.model_dump(mode="json", exclude={*elsewhere, "data"}) | {
             "data": self.data.model_dump(mode="json", exclude={"path"})
         }

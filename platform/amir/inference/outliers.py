@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from amir.checkpoint import OUTLIERS, Checkpoint
 from amir.errors import InputError
 from amir.inference.features import PLAIN, Features
 from amir.modality import Modality
 
 FORMAT = 1
-FILE = "outliers.safetensors"
 USUAL = 0.95  # of the held-out slices lie closer than score 1
 DIRECTIONS = 8  # of the instruction: those in which training slices differ most
 FEWEST = 8  # slices of a task, below which a covariance means nothing
@@ -64,6 +64,11 @@ class OutlierStatistics:
     reduction: Features
     tasks: Mapping[Modality, TaskStatistics]
     facts: Mapping[str, Any]
+
+    @property
+    def kspace_factor(self) -> int:
+        """By which the MR data of training was cropped in k-space; 1 if it was not."""
+        return int(self.facts.get("kspace_factor", 1))
 
     @classmethod
     def fit(
@@ -151,6 +156,12 @@ class OutlierStatistics:
             if isinstance(error, InputError):
                 raise
             raise _unusable(path, f"cannot be read ({type(error).__name__})") from None
+
+
+def stored_statistics(checkpoint: Checkpoint) -> OutlierStatistics | None:
+    """Those of a model; None if nobody has measured them yet."""
+    path = checkpoint.folder / OUTLIERS
+    return OutlierStatistics.load(path) if path.is_file() else None
 
 
 _STORED = ("mean", "whitening", "distances")
