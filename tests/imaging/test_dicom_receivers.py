@@ -18,8 +18,8 @@ from pydicom.dataset import Dataset
 from torch import Tensor, nn
 
 from amir.imaging import Derivation, read_scan, write_new_series, write_scan
-from amir.inference.files import TASKS
 from amir.inference.restorer import Restorer
+from amir.inference.tasks import TASKS
 from amir.modality import Modality
 from amir.models.restored import Restored
 from amir.phantoms import phantom_scan

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 import torch
 
 from amir.dataset.loading import ray_batches
+from amir.errors import InputError
+from amir.references import find_model
+from amir.training.outliers import add_statistics
 from amir.training.worker import WorkerTask, build_state, torch_threads, work
+
+log = logging.getLogger(__name__)
 
 
 def train_worker(config: dict[str, WorkerTask]) -> None:
@@ -29,3 +35,22 @@ def train_worker(config: dict[str, WorkerTask]) -> None:
         workers=workers,
         report=ray.train.report,
     )
+    if rank == 0 and task.settings.outliers.slices:
+        _measure_training_data(task, device)
+
+
+def _measure_training_data(task: WorkerTask, device: torch.device) -> None:
+    """By the run's best checkpoint; a dataset too small for it leaves the model without."""
+    settings = task.settings
+    best = find_model(str(task.folder.path), storage=settings.storage)
+    try:
+        add_statistics(
+            best,
+            settings.data.path,
+            task.manifest,
+            settings.outliers,
+            settings.data.tasks,
+            device=device,
+        )
+    except InputError as error:
+        log.warning("the model cannot tell outliers: %s", error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,22 +18,18 @@ from amir.dataset.manifest import Manifest
 from amir.dataset.plan import Plan
 from amir.dataset.reader import Batch, Reader, build_index
 from amir.dataset.slices import SlicePair, spread_slices
-from amir.errors import InputError
 from amir.inference.restorer import Restorer
-from amir.references import find_model
 from amir.tracking import Run
 from amir.training.forwarding import Forwarder
 from amir.training.initial import initial_model
 from amir.training.loop import train
 from amir.training.observer import RunObserver
-from amir.training.outliers import add_statistics
 from amir.training.phases import phases
 from amir.training.record import resume_record
 from amir.training.run_folder import RunFolder
 from amir.training.state import TrainingState, save_checkpoint, take_up, training_state
 from amir.training.validation import Scores, mean_gain, validate
 
-log = logging.getLogger(__name__)
 Feed = Callable[[Reader, int, int], Generator[Batch, None, None]]
 
 
@@ -125,25 +120,6 @@ def work(
             names=_reader(task, settings.data.crop).names,
             observer=RunObserver(folder, batch=settings.batch),
         )
-    if rank == 0 and settings.outliers.slices:
-        _measure_training_data(task, device)
-
-
-def _measure_training_data(task: WorkerTask, device: torch.device) -> None:
-    """By the run's best checkpoint; a dataset too small for it leaves the model without."""
-    settings = task.settings
-    best = find_model(str(task.folder.path), storage=settings.storage)
-    try:
-        add_statistics(
-            best,
-            settings.data.path,
-            task.manifest,
-            settings.outliers,
-            settings.data.tasks,
-            device=device,
-        )
-    except InputError as error:
-        log.warning("outliers cannot be told by this model: %s", error)
 
 
 def torch_threads(workers: WorkerSettings) -> int:
