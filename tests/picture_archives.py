@@ -57,15 +57,6 @@ class Orthanc:
         parts = [part.get_payload(decode=True) for part in message.iter_parts()]
         return [pydicom.dcmread(io.BytesIO(part)) for part in parts]
 
-    def query(self, study: str) -> dict[str, Any]:
-        """QIDO-RS: what the archive tells of a study."""
-        address = f"{self.address}/dicom-web/studies?StudyInstanceUID={study}"
-        request = urllib.request.Request(address, headers={"Accept": "application/dicom+json"})
-        with urllib.request.urlopen(request, timeout=60) as response:
-            (found,) = json.load(response)
-        assert isinstance(found, dict)
-        return found
-
 
 @contextmanager
 def running_orthanc(folder: Path, port: int) -> Iterator[Orthanc]:
