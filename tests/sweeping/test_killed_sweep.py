@@ -117,6 +117,26 @@ def test_a_search_that_was_killed_in_the_middle_of_a_trial_goes_on(
     extra_steps(sweep)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_search_says_how_to_go_on_and_does(
+    start: Callable[..., subprocess.Popen[str]], settings: Settings, how: signal.Signals
+) -> None:
+    asked = settings(trials=2, tracking={"uri": "none"})
+    search = start(asked)
+    wait_for_checkpoint(sweep_folder(asked), search)
+    search.send_signal(how)
+    said, _ = search.communicate(timeout=60)
+    assert search.returncode == 130, said
+    assert "run the same command again to go on" in said
+    again = start(asked)
+    said, _ = again.communicate()
+    assert again.returncode == 0, said
+    assert "2 of 2 ended" in said
+    extra_steps(read_sweep(sweep_folder(asked)))
+
+
 def trial_processes(folder: Path) -> list[int]:
     """Who holds the lock of a run in the sweep's folder."""
     found = []

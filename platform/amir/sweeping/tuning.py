@@ -16,6 +16,7 @@ from ray.tune.search import Searcher
 from amir.config import SweepSettings
 from amir.sweeping.record import Record, Rung, State, Trial
 from amir.sweeping.trial import LASTING, OBJECTIVE, STEP, TrialTask, train_trial
+from amir.training.ray_trainer import interruptible
 from amir.training.run_folder import RunFolder
 
 # Read by Tune while it works. Its own state is of no use: the sweep's record is the one truth.
@@ -230,7 +231,7 @@ def fit(
     max_failures: int,
     trainable: Callable[..., None] = train_trial,
 ) -> None:
-    """Run trials until there are no more; InputError and what else a callback raises comes out.
+    """Run trials until there are no more, or until Ctrl-C or SIGTERM, which is KeyboardInterrupt.
 
     trainable: called as train_trial is; another reports gains without a training.
     """
@@ -241,7 +242,7 @@ def fit(
         os.environ.setdefault(name, value)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     try:
-        tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(trainable, task=task), taken),
             tune_config=tune.TuneConfig(
                 num_samples=-1,
@@ -259,7 +260,9 @@ def fit(
                 callbacks=[Listener(outcomes)],
                 failure_config=tune.FailureConfig(max_failures=max_failures),
             ),
-        ).fit()
+        )
+        with interruptible():
+            tuner.fit()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
