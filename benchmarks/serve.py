@@ -40,6 +40,7 @@ SMALL = {"dim": 8, "blocks": (1, 1, 1, 1), "refinement_blocks": 1, "heads": (1, 
 NETWORKS: dict[str, dict[str, Any]] = {"small": SMALL, "published": {"dim": 42}}
 CORES = 2
 ROUNDS = 30
+LONGEST = 20.0  # seconds of them together
 SATURATED = 4  # clients and more
 # wrk's script: the same body every time; percentiles and errors as one line of JSON.
 SCRIPT = """
@@ -141,7 +142,8 @@ def beside_echo(service: RayService, slices: np.ndarray) -> Iterator[Line]:
     np.save(body, slices)
     with httpx.Client(base_url=service.url, timeout=120) as client:
         restore, echo, forward = [], [], []
-        for _ in range(ROUNDS):
+        end = time.perf_counter() + LONGEST
+        while len(echo) < ROUNDS and time.perf_counter() < end:
             start = time.perf_counter()
             client.post("/echo", content=body.getvalue()).raise_for_status()
             echo.append(time.perf_counter() - start)

@@ -78,7 +78,7 @@ class LocalEngine:
         passed = await self.batcher.run(
             model.runner, images, series=request.series or None, background=background
         )
-        return await asyncio.to_thread(slice_answer, request, passed)
+        return await asyncio.to_thread(slice_answer, request, images, passed, model.statistics)
 
     def _cast_shadow(self, request: SliceRequest, answer: SliceAnswer) -> None:
         """Let the challenger restore the same when nothing else waits; never the other way."""

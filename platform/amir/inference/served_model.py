@@ -14,6 +14,7 @@ from amir.config import EngineSettings
 from amir.errors import InputError
 from amir.inference.batching import Batcher
 from amir.inference.network_runner import NetworkRunner
+from amir.inference.outliers import FILE, OutlierStatistics
 from amir.inference.padding import pad
 from amir.inference.slices import ModelDescription
 
@@ -24,10 +25,14 @@ PROBE_VALUES = (0.0, 0.25, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """runner: the network, on its device. description: what requests and reports say of it."""
+    """runner: the network, on its device. description: what requests and reports say of it.
+
+    statistics: what its training data looked like; None where nobody measured it.
+    """
 
     runner: NetworkRunner
     description: ModelDescription
+    statistics: OutlierStatistics | None = None
 
 
 def serve_checkpoint(
@@ -59,7 +64,9 @@ def serve_checkpoint(
         version=version,
         precision=settings.precision,
     )
-    return ServedModel(runner, description)
+    stored = checkpoint.folder / FILE
+    statistics = OutlierStatistics.load(stored) if stored.is_file() else None
+    return ServedModel(runner, description, statistics)
 
 
 async def prove(

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from amir.inference.features import slice_features
 from amir.inference.normalising import from_network, outside, to_network
+from amir.inference.outliers import OutlierStatistics
+from amir.inference.padding import crop
 from amir.inference.slice_queue import PassedSlice
 from amir.inference.slices import SliceAnswer, SliceRequest
 from amir.inference.uncertainty import deviation, mirror
@@ -25,10 +28,16 @@ def network_images(request: SliceRequest) -> list[Images]:
     ]
 
 
-def slice_answer(request: SliceRequest, passed: Sequence[PassedSlice]) -> SliceAnswer:
+def slice_answer(
+    request: SliceRequest,
+    given: Sequence[Images],
+    passed: Sequence[PassedSlice],
+    statistics: OutlierStatistics | None = None,
+) -> SliceAnswer:
     """What the network made of `network_images`; the restored slices are those of the plain pass.
 
-    A RuntimeError where the network gave anything but numbers.
+    given: the images. statistics: of the model's training data. A RuntimeError where the network
+    gave anything but numbers.
     """
     images = np.stack([one.image for one in passed])
     if not np.isfinite(images).all():
@@ -43,7 +52,7 @@ def slice_answer(request: SliceRequest, passed: Sequence[PassedSlice]) -> SliceA
             np.count_nonzero(outside(request.slices, request.modality, scale=request.scale))
         ),
         deviation=deviation(passes) if mirrored else None,
-        outlier_score=np.full(len(restored), np.nan),
+        outlier_score=_outlier_score(request, given[: len(own)], own, statistics),
         expert_use={
             level: tuple(map(float, np.mean([one.expert_use[level] for one in own], axis=0)))
             for level in own[0].expert_use
@@ -61,3 +70,26 @@ def _restored(request: SliceRequest, images: Images, mirrored: int | None = None
     degraded = request.slices if mirrored is None else mirror(request.slices, mirrored)
     restored = from_network(images, degraded, request.modality, scale=request.scale)
     return restored if mirrored is None else mirror(restored, mirrored)
+
+
+def _outlier_score(
+    request: SliceRequest,
+    given: Sequence[Images],
+    passed: Sequence[PassedSlice],
+    statistics: OutlierStatistics | None,
+) -> NDArray[np.float64]:
+    """[n]; NaN where the model stores no statistics."""
+    if statistics is None:
+        return np.full(len(given), np.nan)
+    height, width = request.slices.shape[-2:]
+    instructions = [one.instruction for one in passed if one.instruction is not None]
+    features = slice_features(
+        crop(np.stack(given), height, width),
+        crop(np.stack([one.image for one in passed]), height, width),
+        instruction=np.stack(instructions) if instructions else None,
+        expert_use={
+            level: np.stack([one.expert_use[level] for one in passed])
+            for level in passed[0].expert_use
+        },
+    )
+    return statistics.score(features, request.modality)
