@@ -11,7 +11,11 @@ import pytest
 from torch import nn
 
 from amir.errors import InputError
+from amir.inference.features import slice_features
 from amir.inference.local_engine import LocalEngine
+from amir.inference.network_runner import NetworkRunner
+from amir.inference.normalising import to_network
+from amir.inference.outliers import OutlierStatistics
 from amir.inference.restorer import Restorer
 from amir.inference.served_models import ServedModels
 from amir.inference.slices import OverloadedError, SliceAnswer
@@ -208,3 +212,29 @@ def test_models_work_side_by_side() -> None:
     )
     values = [float(answer.restored.mean()) for answer in answers]
     assert values == pytest.approx([409.5, 819.0], rel=1e-4)
+
+
+def test_slices_unlike_the_training_data_score_higher(
+    tiny_amir: Callable[[int], nn.Module],
+) -> None:
+    like = [features_of(tiny_amir(0), ct_request(12, 24, 24, seed=seed).slices) for seed in (1, 2)]
+    statistics = OutlierStatistics.fit(
+        {Modality.CT: like[0]}, {Modality.CT: like[1]}, {}, instruction_width=256
+    )
+    models = ServedModels()
+    model = replace(served(tiny_amir(0), "a" * 64), statistics=statistics)
+    models.assign("champion", model)
+    usual = ct_request(2, 24, 24, seed=3)
+    flat = replace(usual, slices=np.full_like(usual.slices, 500))
+    answers = asyncio.run(restored_together(LocalEngine(models), usual, flat))
+    scores = [answer.outlier_score for answer in answers]
+    assert scores[0].shape == (2,)
+    assert scores[0].max() < 3 < scores[1].min()
+
+
+def features_of(network: nn.Module, slices: np.ndarray) -> np.ndarray:
+    given = to_network(slices, Modality.CT, scale=1.0)
+    passed = NetworkRunner(network).run(given)
+    return slice_features(
+        given, passed.images, instruction=passed.instruction, expert_use=passed.expert_use
+    )

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from amir.checkpoint import Checkpoint
+from amir.checkpoint import OUTLIERS, Checkpoint
 from amir.config import EngineSettings
 from amir.errors import InputError
 from amir.inference.batching import Batcher
 from amir.inference.network_runner import NetworkRunner
-from amir.inference.outliers import FILE, OutlierStatistics
+from amir.inference.outliers import OutlierStatistics
 from amir.inference.padding import pad
 from amir.inference.slices import ModelDescription
 
@@ -64,7 +64,7 @@ def serve_checkpoint(
         version=version,
         precision=settings.precision,
     )
-    stored = checkpoint.folder / FILE
+    stored = checkpoint.folder / OUTLIERS
     statistics = OutlierStatistics.load(stored) if stored.is_file() else None
     return ServedModel(runner, description, statistics)
 
