@@ -103,10 +103,14 @@ def opened(browser: Browser, service) -> Iterator[Callable[..., Page]]:
 
 def restored(page: Page, *files: Path, modality: str = "") -> Page:
     """The page once the files are restored and shown."""
+    entries = page.locator("#studies li")
+    before = entries.count()
     page.set_input_files("#files", [str(file) for file in files])
     if modality:
         page.click(f"#kind-dialog button[value={modality}]")
-    expect(page.locator("#report")).to_be_visible(timeout=90_000)
+    expect(entries).to_have_count(before + 1)
+    expect(entries.first.locator("button")).to_have_class("done", timeout=90_000)
+    expect(page.locator("#report")).to_be_visible()
     wait_for(lambda: page.locator(".veil").count() == 0)
     return page
 
