@@ -49,6 +49,7 @@ _STATUSES = {
     "unsupported": 422,
     "not_finite": 422,
     "empty": 422,
+    "outlier": 422,
     "missing_file": 422,
     "too_large": 413,
     "invalid_setting": 422,

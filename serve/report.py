@@ -39,7 +39,11 @@ class ReportUncertainty(_Part):
     passes: int
     unit: str
     mean: float
+    median: float
+    percentile_95: float
     maximum: float
+    per_change: float
+    """The mean over the mean change that the restoration made."""
 
 
 class Report(_Part):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from amir.config import LimitSettings
+from amir.config import LimitSettings, TrustSettings
 from amir.errors import InputError
 from amir.inference.slices import Engine, ModelDescription
 from amir.inference.tasks import TASKS, derivation
+from amir.inference.trust import OutlierVerdict
 from serve.file_processes import FileProcesses
-from serve.report import Report, ReportModel
+from serve.report import Report, ReportFlag, ReportModel, ReportUncertainty
 from serve.restore_options import RestoreOptions
 from serve.scan_files import (
     DEGRADED,
@@ -55,6 +56,7 @@ class Tools:
     engine: Engine
     files: FileProcesses
     limits: LimitSettings
+    trust: TrustSettings
 
 
 async def restore_upload(
@@ -95,7 +97,9 @@ async def _restore_by(
         upload.path,
         folder,
         modality=options.modality,
+        upsampling=options.upsampling,
         intensity=model.intensity,
+        trust=tools.trust,
         max_voxels=tools.limits.voxels,
     )
     start = time.perf_counter()
@@ -107,6 +111,7 @@ async def _restore_by(
         limits=tools.limits,
         on_progress=on_progress,
     )
+    verdict = tally.outliers(tools.trust)
     seconds = {"read": cut.seconds, "restore": time.perf_counter() - start, **tally.seconds}
     described = derivation(
         cut.modality,
@@ -116,7 +121,7 @@ async def _restore_by(
     )
     written = await tools.files.run(write_restored, folder, upload.kind, described)
     seconds["write"] = written.seconds
-    report = _report(upload, options, model, cut, tally, written, seconds)
+    report = _report(upload, options, model, cut, tally, verdict, written, seconds)
     return RestoredUpload(
         written.path, written.kind.media_type, f"restored{written.kind.suffix}", report
     )
@@ -124,7 +129,7 @@ async def _restore_by(
 
 def _deciding(cut: CutUpload, options: RestoreOptions) -> dict[str, object]:
     """What beside the model and the file decides the restored voxels."""
-    upsampled = {} if options.upsample == "none" else {"upsample": int(options.upsample)}
+    upsampled = {"upsample": options.upsampling} if options.upsampling > 1 else {}
     return {"intensity_scale": cut.scale, **upsampled}
 
 
@@ -134,6 +139,7 @@ def _report(
     model: ModelDescription,
     cut: CutUpload,
     tally: Tally,
+    verdict: OutlierVerdict,
     written: WrittenScan,
     seconds: dict[str, float],
 ) -> Report:
@@ -157,8 +163,20 @@ def _report(
         saturated_voxels=written.saturated,
         largest_batch=tally.largest_batch,
         expert_use=tally.expert_use(),
-        outlier_score=tally.outlier_score(),
-        flags=(),
-        uncertainty=tally.uncertainty(cut.unit, options.uncertainty),
+        outlier_score=verdict.score,
+        flags=_flags(cut, verdict),
+        uncertainty=_uncertainty(tally, cut, options.uncertainty),
         seconds={stage: round(value, 6) for stage, value in seconds.items()},
     )
+
+
+def _flags(cut: CutUpload, verdict: OutlierVerdict) -> tuple[ReportFlag, ...]:
+    found = cut.flags if verdict.flag is None else (*cut.flags, verdict.flag)
+    return tuple(ReportFlag(code=flag.code, message=flag.message) for flag in found)
+
+
+def _uncertainty(tally: Tally, cut: CutUpload, passes: int) -> ReportUncertainty | None:
+    summary = tally.spread.summary(scale=cut.scale)
+    if summary is None:  # no passes were asked for, or there was nothing but air
+        return None
+    return ReportUncertainty(passes=passes, **asdict(summary))

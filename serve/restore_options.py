@@ -21,3 +21,7 @@ class RestoreOptions(Section):
     """Further passes over mirrored slices; their spread is summarised in the report."""
     upsample: Literal["none", "2", "3", "4"] = "none"
     """MR of a small matrix: fill k-space with zeros to a matrix this many times as large."""
+
+    @property
+    def upsampling(self) -> int:
+        return 1 if self.upsample == "none" else int(self.upsample)

@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amir.config import IntensityScale
+from amir.config import IntensityScale, TrustSettings
 from amir.imaging import Derivation, Scan, from_plane, read_scan, write_single_file
+from amir.imaging.scan import check_voxel_count
+from amir.imaging.upsampling import upsample
 from amir.inference.scan_restoration import cut_scan
+from amir.inference.trust import Flag, check_scan
 from amir.modality import TRAINING_PLANES, Modality
 from serve.upload_kinds import DICOM, ZIP, UploadKind
 
@@ -28,12 +31,16 @@ FRAME = "frame.pickle"
 
 @dataclass(frozen=True)
 class CutUpload:
-    """shape: of the slices, (n, height, width). scale: the scan's intensity scale."""
+    """shape: of the slices, (n, height, width). scale: the scan's intensity scale.
+
+    flags: doubts about the scan.
+    """
 
     modality: Modality
     unit: str
     shape: tuple[int, int, int]
     scale: float
+    flags: tuple[Flag, ...]
     seconds: float
 
 
@@ -63,19 +70,33 @@ def cut_upload(
     folder: Path,
     *,
     modality: Modality | None,
+    upsampling: int,
     intensity: IntensityScale,
+    trust: TrustSettings,
     max_voxels: int,
 ) -> CutUpload:
-    """Read an upload and lay its slices of the plane of training into a folder."""
+    """Read an upload and lay its slices of the plane of training into a folder.
+
+    upsampling: how many times as large the matrix becomes first; 1 leaves it.
+    """
     start = time.perf_counter()
     scan = read_scan(upload, modality=modality, max_voxels=max_voxels)
+    if upsampling > 1:
+        check_voxel_count((scan.voxels.size, upsampling**2), name="the scan", limit=max_voxels)
+        scan = upsample(scan, upsampling, TRAINING_PLANES[scan.modality])
     cut = cut_scan(scan, intensity)
+    flags = check_scan(cut.slices, scan.modality, trust, scale=cut.scale)
     np.save(folder / DEGRADED, cut.slices)
     frame = _Frame(scan.voxels.shape, scan.affine, scan.modality, scan.unit, scan.source)
     (folder / FRAME).write_bytes(pickle.dumps(frame, protocol=pickle.HIGHEST_PROTOCOL))
     count, height, width = cut.slices.shape
     return CutUpload(
-        scan.modality, scan.unit, (count, height, width), cut.scale, time.perf_counter() - start
+        scan.modality,
+        scan.unit,
+        (count, height, width),
+        cut.scale,
+        tuple(flags),
+        time.perf_counter() - start,
     )
 
 

@@ -50,7 +50,7 @@ async def running_service(
     """A service for a while; its processes are started, its files removed at the end."""
     files = FileProcesses(settings.limits)
     workplace = Workplace(settings.folder)
-    tools = Tools(engine, files, settings.limits)
+    tools = Tools(engine, files, settings.limits, settings.trust)
     jobs = _job_runner(settings, tools, workplace, metrics)
     try:
         await files.warm()

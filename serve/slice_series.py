@@ -12,11 +12,12 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from amir.config import LimitSettings
+from amir.config import LimitSettings, TrustSettings
 from amir.errors import InputError
 from amir.inference.slices import Engine, SliceAnswer, SliceRequest
+from amir.inference.trust import OutlierVerdict, judge_outliers
+from amir.inference.uncertainty import UncertaintyTally
 from amir.modality import Modality
-from serve.report import ReportUncertainty
 
 OnProgress = Callable[[int, int], None]
 Slices = NDArray[np.float32]
@@ -28,22 +29,19 @@ class ModelGoneError(Exception):
 
 @dataclass
 class Tally:
-    """What the answers to a series' chunks add up to."""
+    """What the answers to a series' chunks add up to. spread: of the passes, if there are any."""
 
+    spread: UncertaintyTally
     slices: int = 0
-    voxels: int = 0
     clipped: int = 0
     largest_batch: int = 0
     scores: list[NDArray[np.float64]] = field(default_factory=list)
     experts: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    deviation: float = 0.0
-    largest_deviation: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
 
     def add(self, answer: SliceAnswer) -> None:
         count = len(answer.restored)
         self.slices += count
-        self.voxels += answer.restored.size
         self.clipped += answer.clipped
         self.largest_batch = max(self.largest_batch, answer.batch)
         self.scores.append(answer.outlier_score)
@@ -51,27 +49,14 @@ class Tally:
             self.experts[level] = self.experts.get(level, 0.0) + count * np.asarray(shares)
         for stage, seconds in answer.seconds.items():
             self.seconds[stage] = max(self.seconds.get(stage, 0.0), seconds)
-        if answer.deviation is not None:
-            self.deviation += float(answer.deviation.sum(dtype=np.float64))
-            self.largest_deviation = max(self.largest_deviation, float(answer.deviation.max()))
 
     def expert_use(self) -> dict[str, tuple[float, ...]]:
         """By level, the mean over the slices."""
         return {level: tuple(sums / self.slices) for level, sums in self.experts.items()}
 
-    def outlier_score(self) -> float | None:
-        """Median over the slices that have one."""
-        scores = np.concatenate(self.scores)
-        known = scores[np.isfinite(scores)]
-        return float(np.median(known)) if known.size else None
-
-    def uncertainty(self, unit: str, passes: int) -> ReportUncertainty | None:
-        if not passes:
-            return None
-        mean = self.deviation / self.voxels
-        return ReportUncertainty(
-            passes=passes, unit=unit, mean=mean, maximum=self.largest_deviation
-        )
+    def outliers(self, trust: TrustSettings) -> OutlierVerdict:
+        """InputError("outlier") where the settings refuse."""
+        return judge_outliers(np.concatenate(self.scores), trust)
 
 
 @dataclass(frozen=True)
@@ -101,13 +86,16 @@ class SliceSeries:
         stacks = _Stacks(degraded, restored, deviation if self.passes else None)
         if on_progress is not None:
             on_progress(0, stacks.shape[0])
-        tally, turns = Tally(), asyncio.Semaphore(limits.chunks_in_flight)
+        tally = Tally(UncertaintyTally(self.modality))
+        turns = asyncio.Semaphore(limits.chunks_in_flight)
 
         async def restore_chunk(part: slice) -> None:
             async with turns:
                 slices = await to_thread(stacks.read, part)
                 answer = await self._answer(slices, continues=part.start > 0)
                 await to_thread(stacks.write, part, answer)
+                if answer.deviation is not None:
+                    tally.spread.add(answer.deviation, slices, answer.restored, scale=self.scale)
             tally.add(answer)
             if on_progress is not None:
                 on_progress(tally.slices, stacks.shape[0])

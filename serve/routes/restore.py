@@ -28,6 +28,7 @@ IMAGE_PROBLEMS = (
     "unsupported",
     "not_finite",
     "empty",
+    "outlier",
     "missing_file",
 )
 UPLOAD_PROBLEMS = ("slow_client", "too_large", "unsupported_media_type", "disk_full")

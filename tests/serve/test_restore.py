@@ -120,3 +120,37 @@ def test_nothing_of_an_upload_stays_behind(http_service, scans, tmp_path):
     )
     assert http_service.client.post("/v1/restore", content=b"unknown").status_code == 415
     assert http_service.lie() == []
+
+
+def test_a_small_matrix_is_enlarged_first(http_service, scans, tmp_path):
+    sent = zipped(scans[Modality.MRI], tmp_path)
+    answer = http_service.client.post("/v1/restore?upsample=2", content=sent.read_bytes())
+    before, after = read_scan(sent), restored(answer, tmp_path / "back.zip")
+    assert after.voxels.shape == (80, 80, 6)
+    np.testing.assert_allclose(after.spacing_mm[0], before.spacing_mm[0] / 2, rtol=1e-5)
+
+
+def test_ct_has_no_kspace_to_fill(http_service, scans, tmp_path):
+    sent = zipped(scans[Modality.CT], tmp_path).read_bytes()
+    answer = http_service.client.post("/v1/restore?upsample=2", content=sent)
+    assert (answer.status_code, answer.json()["code"]) == (422, "wrong_modality")
+
+
+def test_doubts_and_the_spread_over_passes_are_reported(http_service, scans, tmp_path):
+    path = tmp_path / "scan.nii"
+    write_scan(scans[Modality.MRI], path)  # fully sampled, as no image of the training was
+    answer = http_service.client.post(
+        "/v1/restore?modality=MRI&uncertainty=2&report=1", content=path.read_bytes()
+    )
+    told = json.loads(answer.content.split(b"\r\n\r\n")[1].split(b"\r\n--")[0])
+    assert answer.headers["X-AMIR-Flags"] == "outlier"
+    assert "k-space is full" in told["flags"][0]["message"]
+    assert told["uncertainty"]["passes"] == 2
+    assert told["uncertainty"]["mean"] < 1e-3 * scans[Modality.MRI].voxels.max()
+
+
+def test_an_image_of_nothing_is_refused(http_service):
+    body = io.BytesIO()
+    np.save(body, np.full((2, 20, 20), -1000.0))
+    answer = http_service.client.post("/v1/restore?modality=CT", content=body.getvalue())
+    assert (answer.status_code, answer.json()["code"]) == (422, "empty")

@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from amir.inference.air import AIR
+
 Images = NDArray[np.float32]
 Features = NDArray[np.float64]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 BANDS = (0.0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # of the Nyquist frequency of each axis
-AIR = 0.02  # of the range of training
 SMALLEST = 1e-6  # of the range: below it, differences are rounding
 SAMPLED = 4096  # pixels of a slice that quantiles are taken of
 

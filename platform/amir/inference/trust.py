@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from amir.config import Answer, TrustSettings
 from amir.degradations.kspace import detail_beyond
 from amir.errors import InputError
-from amir.inference.features import AIR
+from amir.inference.air import AIR
 from amir.modality import MODELLING_RANGES, Modality
 
 Slices = NDArray[np.float32]

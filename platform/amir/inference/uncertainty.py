@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from amir.inference.features import AIR
+from amir.inference.air import AIR
 from amir.modality import MODELLING_RANGES, Modality
 
 Slices = NDArray[np.float32]
