@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -20,6 +21,12 @@ from serve.local_token import local_token
 from serve.start import newest_demo, service_settings, welcome
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+ENCRYPTED = ["--http.certificate", "c.pem", "--http.key", "k.pem"]
+CERTIFICATE = [
+    *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+    *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+    *("-out", "c.pem", "-keyout", "k.pem"),
+]
 
 
 def test_the_token_is_made_once_for_its_owner_alone(tmp_path):
@@ -50,14 +57,22 @@ def test_the_link_carries_the_token_where_no_log_sees_it(tmp_path):
 
 @pytest.fixture
 def started(
-    tmp_path: Path, save_checkpoint: Callable[..., Any], free_port: Callable[[], int]
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    save_checkpoint: Callable[..., Any],
+    free_port: Callable[[], int],
 ) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """The service as `make serve` starts it, in a folder with a space; its folder."""
-    folder = tmp_path / "a folder"
+    """The service as `make serve` starts it, in a folder with a space; its folder.
+
+    Parametrised with further options; c.pem and k.pem in the folder are a certificate and its key.
+    """
+    folder, options = tmp_path / "a folder", getattr(request, "param", [])
     save_checkpoint(folder / "demo-output" / "storage" / "demo-1" / "checkpoints" / "1")
+    if options:
+        subprocess.run(CERTIFICATE, cwd=folder, check=True, capture_output=True)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "platform")))}
     process = subprocess.Popen(
-        [sys.executable, "-m", "serve.start", "--http.port", str(free_port())],
+        [sys.executable, "-m", "serve.start", "--http.port", str(free_port()), *options],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -116,3 +131,19 @@ def processes_of(folder: Path) -> list[int]:
         except OSError:
             continue
     return found
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.system("openssl", "curl")
+@pytest.mark.timeout(220)
+@pytest.mark.parametrize(
+    "started", [["--http.certificate", "c.pem", "--http.key", "k.pem"]], indirect=True
+)
+def test_with_a_certificate_the_service_speaks_https_alone(started):
+    process, folder = started
+    url = re.search(r"https://[0-9.:]+", printed_until(process, "Ctrl-C ends"))[0]
+    ask = ["curl", "--silent", "--fail", "--cacert", "c.pem", f"{url}/healthz"]
+    assert subprocess.check_output(ask, cwd=folder) == b'{"status":"ok"}'
+    plain = ["curl", "--silent", "--fail", f"{url.replace('https', 'http')}/healthz"]
+    assert subprocess.run(plain, capture_output=True, check=False).returncode != 0

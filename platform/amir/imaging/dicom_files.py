@@ -27,9 +27,13 @@ _INDEX = "DICOMDIR"
 
 @dataclass(frozen=True)
 class DicomFile:
-    """name: its last part alone, for messages. size: bytes. open: a new binary stream over it."""
+    """name: for messages; the last part of a path, of an archive's member its number alone, because
+    its own name can be a patient's. suffix: of its own name. size: bytes. open: a new binary stream
+    over it.
+    """
 
     name: str
+    suffix: str
     size: int
     open: Callable[[], BinaryIO]
 
@@ -51,11 +55,12 @@ def found_files(source: Path | Sequence[Path], choice: Choice) -> Iterator[Found
     """
     if isinstance(source, Path) and source.is_file() and is_zip(source):
         with opened_zip(source) as (archive, members):
-            files = [_in_zip(archive, member) for member in members]
+            shown = [member for member in members if not _is_index(member.filename)]
+            files = [_in_zip(archive, member, n) for n, member in enumerate(shown, start=1)]
             yield FoundFiles(_checked([file for file in files if _looks_like_dicom(file)]), False)
         return
     if isinstance(source, Path) and source.is_dir():
-        files = [_on_disk(path) for path in _paths_below(source)]
+        files = [_on_disk(path) for path in _paths_below(source) if not _is_index(path.name)]
         yield FoundFiles(_checked([file for file in files if _looks_like_dicom(file)]), False)
         return
     if isinstance(source, Path) and is_directory(source):
@@ -80,14 +85,15 @@ def _on_disk(path: Path) -> DicomFile:
     def opened() -> BinaryIO:
         return path.open("rb")
 
-    return DicomFile(path.name, path.stat().st_size, opened)
+    return DicomFile(path.name, path.suffix, path.stat().st_size, opened)
 
 
-def _in_zip(archive: ZipFile, member: ZipInfo) -> DicomFile:
+def _in_zip(archive: ZipFile, member: ZipInfo, number: int) -> DicomFile:
     def opened() -> BinaryIO:
         return cast(BinaryIO, archive.open(member))
 
-    return DicomFile(PurePosixPath(member.filename).name, member.file_size, opened)
+    suffix = PurePosixPath(member.filename).suffix
+    return DicomFile(f"file {number} of the zip", suffix, member.file_size, opened)
 
 
 def _paths_below(folder: Path) -> list[Path]:
@@ -96,10 +102,12 @@ def _paths_below(folder: Path) -> list[Path]:
     )
 
 
+def _is_index(name: str) -> bool:
+    return PurePosixPath(name).name.upper() == _INDEX
+
+
 def _looks_like_dicom(file: DicomFile) -> bool:
-    if file.name.upper() == _INDEX:
-        return False
-    if Path(file.name).suffix.lower() in _DICOM_SUFFIXES:
+    if file.suffix.lower() in _DICOM_SUFFIXES:
         return True
     with refused_when_garbled(file.name), file.open() as stream:
         return stream.read(132)[128:] == b"DICM"
