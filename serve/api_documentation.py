@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
+from pydantic.json_schema import models_json_schema
 
 from serve.problems import MEDIA_TYPE, PROBLEMS, problem
 from serve.upload_kinds import MEDIA_TYPES
@@ -34,16 +35,25 @@ class Problem(BaseModel):
     """The detail again, for clients of the Open Inference Protocol."""
 
 
-def document(app: FastAPI) -> None:
-    """Let the application's OpenAPI document hold the schema that `problems` refer to."""
+def document(app: FastAPI, *bodies: type[BaseModel]) -> None:
+    """Let the application's OpenAPI document hold what the routes refer to."""
     written = app.openapi
+    place = "#/components/schemas/{model}"
+    models: tuple[type[BaseModel], ...] = (Problem, *bodies)
+    shown: list[tuple[type[BaseModel], Literal["validation"]]] = [(m, "validation") for m in models]
 
     def whole() -> dict[str, Any]:
         described = written()
-        described["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        _, schemas = models_json_schema(shown, ref_template=place)
+        described["components"]["schemas"] |= schemas["$defs"]
         return described
 
     app.openapi = whole  # type: ignore[method-assign]
+
+
+def reference(model: type[BaseModel]) -> dict[str, str]:
+    """The schema of a model that `document` was told of."""
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
 def problems(*codes: str) -> Responses:
@@ -100,7 +110,7 @@ def _described(codes: list[str]) -> dict[str, Any]:
         "description": "; ".join(f"{code}: {PROBLEMS[code].title}" for code in codes),
         "content": {
             MEDIA_TYPE: {
-                "schema": {"$ref": "#/components/schemas/Problem"},
+                "schema": reference(Problem),
                 "examples": examples,
             }
         },

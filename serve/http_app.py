@@ -14,6 +14,7 @@ from serve.api_documentation import document
 from serve.around_requests import AroundRequests
 from serve.limits import BodyBounds
 from serve.metrics import Metrics
+from serve.open_inference import InferenceRequest
 from serve.problem_answers import answer_problems
 from serve.request_log import logging_to
 from serve.routes import health, inference_v2, jobs, metrics, models, page, restore
@@ -66,7 +67,7 @@ def create_app(
     )
     for router in ROUTERS:
         app.include_router(router)
-    document(app)
+    document(app, InferenceRequest)
     answer_problems(app)
     app.add_middleware(BodyBounds, limits=settings.limits)
     app.add_middleware(AroundRequests, metrics=counters, sends_id=sends_request_id)

@@ -13,7 +13,7 @@ from amir.errors import InputError
 from amir.inference.slices import Engine, ModelDescription, SliceAnswer, SliceRequest
 from amir.intensity import intensity_scale
 from serve.admission import APlace, Owner, TheService
-from serve.api_documentation import problems, problems_alone
+from serve.api_documentation import problems, problems_alone, reference
 from serve.body import read_body
 from serve.disconnects import while_connected
 from serve.open_inference import (
@@ -64,11 +64,7 @@ _INFERENCE: dict[str, Any] = {
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {
-                    "schema": InferenceRequest.model_json_schema(
-                        ref_template="#/components/schemas/{model}"
-                    )
-                },
+                "application/json": {"schema": reference(InferenceRequest)},
                 **BINARY,
             },
         }
