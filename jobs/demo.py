@@ -73,7 +73,7 @@ def _first(rows: Sequence[CohortRow], *, dicom: bool) -> CohortRow:
 
 def _restore(row: CohortRow, run_name: str, place: Path, storage: Path) -> None:
     name = row.target.name if row.target.is_dir() else f"{row.patient_id}.nii.gz"
-    restoration = restore_file(
+    clipped = restore_file(
         RestoreSettings(
             model=run_name,
             input=row.target,
@@ -81,8 +81,8 @@ def _restore(row: CohortRow, run_name: str, place: Path, storage: Path) -> None:
             modality=row.modality,
             storage=storage,
         )
-    )
-    say(f"{row.target.name} -> {place / 'restored' / name}, {restoration.clipped} voxels untouched")
+    ).restoration.clipped
+    say(f"{row.target.name} -> {place / 'restored' / name}, {clipped} voxels outside the range")
 
 
 def _closing(place: Path, out: Path, evaluation: Evaluation, seconds: float) -> str:

@@ -10,13 +10,22 @@ from amir.job import run_job, say
 
 def main(arguments: Sequence[str]) -> None:
     settings = settings_from(arguments, RestoreSettings)
-    restoration = restore_file(settings)
+    restored = restore_file(settings)
+    done = restored.restoration
     say(f"{settings.input} -> {settings.out} (research use only)")
     say(
-        f"model {restoration.model_digest[:12]}; of {restoration.scan.voxels.size} voxels "
-        f"{restoration.clipped} outside the range of training were handed through unchanged, "
-        f"{restoration.saturated} did not fit the file's numbers and were saturated"
+        f"model {done.model_digest[:12]}; of {done.scan.voxels.size} voxels {done.clipped} were "
+        f"outside the range of training, {restored.saturated} did not fit the file's numbers and "
+        "were saturated"
     )
+    for flag in restored.flags:
+        say(f"beware: {flag.message}")
+    if restored.uncertainty is not None:
+        spread = restored.uncertainty
+        say(
+            f"mirrored passes differ by {spread.median:.3g} {spread.unit} in half of the voxels, "
+            f"by {spread.percentile_95:.3g} in one of twenty (standard deviation)"
+        )
 
 
 if __name__ == "__main__":

@@ -36,12 +36,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose files have been checked against their digests."""
+    """A checkpoint whose files have been checked against their digests.
+
+    version: its number in the registry it was taken from, else "".
+    """
 
     folder: Path
     settings: dict[str, Any]
     scores: dict[str, Any]
     weights_sha256: str
+    version: str = ""
 
     @property
     def digest(self) -> str:

@@ -7,6 +7,7 @@ least 12 hex digits of a digest.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from amir import checkpoint
@@ -51,7 +52,7 @@ def _of_registry(reference: str, settings: TrackingSettings, storage: Path) -> C
             f"{reference} is registered as model {version.digest[:12]}, its files are model "
             f"{found.digest[:12]}: they have been exchanged; use neither",
         )
-    return found
+    return replace(found, version=str(version.number))
 
 
 def _of_folder(folder: Path) -> Checkpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from amir.checkpoint import Checkpoint
 from amir.config import RestoreSettings
 from amir.errors import InputError
 from amir.imaging import Scan, read_scan, write_new_series, write_scan
-from amir.inference.files import TASKS, derivation, restore_file
-from amir.inference.restorer import Restoration
+from amir.inference.files import restore_file
+from amir.inference.tasks import TASKS, derivation
 from amir.modality import Modality
 from amir.phantoms import phantom_scan
 
@@ -49,7 +50,7 @@ def test_a_nifti_volume_is_restored_to_one_on_the_same_grid(
     settings: Callable[..., RestoreSettings], tmp_path: Path
 ) -> None:
     chosen = settings(head(tmp_path), "restored.nii.gz", modality="MRI")
-    restoration = restore_file(chosen)
+    restoration = restore_file(chosen).restoration
     written, source = (
         read_scan(path, modality=Modality.MRI) for path in (chosen.out, chosen.input)
     )
@@ -65,7 +66,7 @@ def test_a_dicom_series_is_restored_to_a_derived_series(
     scan = phantom_scan(modality, 0, size=32, slices=16)
     write_new_series(scan, tmp_path / "series", patient_id="p")
     chosen = settings(tmp_path / "series", "derived")
-    restoration = restore_file(chosen)
+    restoration = restore_file(chosen).restoration
     written = read_scan(chosen.out)
     assert written.modality is modality
     assert len(list(chosen.out.iterdir())) == 16
@@ -100,8 +101,45 @@ def test_wrong_input_writes_nothing(
 
 
 def test_the_derivation_says_which_model_did_what() -> None:
-    scan = Scan(np.zeros((2, 2, 2)), np.eye(4), Modality.CT, "HU")
-    said = derivation(Restoration(scan, 0, 1.0, "ab" * 32))
-    assert (said.model_digest, said.model_version) == ("ab" * 32, "ab" * 6)
+    said = derivation(Modality.CT, network="amir", version="7", model_digest="ab" * 32, options={})
+    assert (said.model_digest, said.model_name, said.model_version) == ("ab" * 32, "amir", "7")
     assert said.task == "ct-denoise"
     assert TASKS.keys() == set(Modality)
+
+
+def test_the_report_tells_doubts_and_uncertainty(
+    settings: Callable[..., RestoreSettings], tmp_path: Path
+) -> None:
+    chosen = settings(
+        head(tmp_path),
+        "restored.nii.gz",
+        modality="MRI",
+        uncertainty=2,
+        upsample=2,
+        report=tmp_path / "report.json",
+    )
+    restored = restore_file(chosen)
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["model"] == restored.restoration.model_digest
+    assert told["voxels"] == 64 * 64 * 3
+    assert told["outlier_score"] is None
+    assert told["uncertainty"]["median"] > 0
+    written = read_scan(chosen.out, modality=Modality.MRI)
+    assert written.voxels.shape == (64, 64, 3)
+    again = settings(chosen.input, "other.nii", modality="MRI", report=tmp_path / "report.json")
+    with pytest.raises(InputError, match="choose another --report"):
+        restore_file(again)
+    assert not again.out.exists()
+
+
+def test_a_scan_of_one_value_is_refused_before_anything_is_written(
+    settings: Callable[..., RestoreSettings], tmp_path: Path
+) -> None:
+    flat = Scan(np.full((16, 16, 3), 7), np.eye(4), Modality.MRI, "a.u.")
+    write_scan(flat, tmp_path / "flat.nii")
+    chosen = settings(tmp_path / "flat.nii", "out.nii", modality="MRI")
+    assert "every voxel of the scan is 7" in refusal(chosen, "empty")
+    flagged = settings(
+        tmp_path / "flat.nii", "flagged.nii", modality="MRI", trust={"empty": "flag"}
+    )
+    assert [flag.code for flag in restore_file(flagged).flags] == ["empty"]

@@ -160,3 +160,14 @@ def test_it_loads_what_a_checkpoint_says(
     for answer in answers:
         assert answer.model_digest == saved.digest
         np.testing.assert_array_equal(answer.scan.voxels, answers[0].scan.voxels)
+
+
+def test_pet_above_the_range_is_restored_too_where_that_is_asked_for() -> None:
+    voxels = np.full((20, 20, 16), 4, np.float32)
+    voxels[3, 4, 1], voxels[10, 4, 1] = 50, 30
+    halving = Applied(lambda image: image / 2)
+    kept = Restorer(halving).restore(scan_of(voxels, Modality.PET)).scan.voxels
+    assert (kept[3, 4, 1], kept[10, 4, 1]) == (50, 30)
+    restorer = Restorer(halving, above_range="restore")
+    restored = restorer.restore(scan_of(voxels, Modality.PET)).scan.voxels
+    np.testing.assert_allclose(restored, voxels / 2, rtol=1e-5)

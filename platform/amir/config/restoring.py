@@ -6,6 +6,7 @@ from pathlib import Path
 
 from amir.config.section import Section
 from amir.config.tracking import TrackingSettings
+from amir.config.trust import Passes, TrustSettings, Upsampling
 from amir.modality import Modality
 
 
@@ -20,6 +21,13 @@ class RestoreSettings(Section):
     """NIfTI file (.nii, .nii.gz) or folder for a DICOM series; refused if it exists."""
     modality: Modality | None = None
     """Needed where the file does not say it."""
+    upsample: Upsampling = "none"
+    """MR of a small matrix: fill k-space with zeros to a matrix this many times as large."""
+    uncertainty: Passes = 0
+    """Further passes over mirrored slices; the report tells how far they are apart."""
+    trust: TrustSettings = TrustSettings()
+    report: Path | None = None
+    """JSON file for what is to be known of the restoration; null writes none."""
     storage: Path = Path("storage")
     """Where a run named by --model lies."""
     tracking: TrackingSettings = TrackingSettings()

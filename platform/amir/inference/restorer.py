@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from amir.checkpoint import Checkpoint
 from amir.config import IntensityScale
 from amir.imaging import Scan
+from amir.inference.above_range import bright_slices, with_bright_voxels
 from amir.inference.normalising import from_network, to_network
 from amir.inference.scan_restoration import Restoration, cut_scan
 from amir.modality import Modality
@@ -26,7 +28,8 @@ class Restorer:
     """A network with what surrounds it: scale, range, plane, padding, batches.
 
     model: any network of the contract, degraded [B, 1, H, W] in 0..1 -> Restored; in evaluation
-    mode, unless noise in the answer is wanted.
+    mode, unless noise in the answer is wanted. above_range: what `restore` does with voxels above
+    the range of training; scores and tables, which look inside it alone, keep them.
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class Restorer:
         intensity: IntensityScale | None = None,
         digest: str = "",
         device: str | torch.device = "cpu",
+        above_range: Literal["keep", "restore"] = "keep",
     ) -> None:
         self.model = model
         self.intensity = intensity or IntensityScale()
         self.digest = digest
         self.device = torch.device(device)
+        self.above_range = above_range
 
     @classmethod
     def load(
@@ -56,15 +61,35 @@ class Restorer:
         return cls.of(checkpoint, device=device)
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, *, device: str | torch.device = "cpu") -> Restorer:
-        network = checkpoint.network().to(device)
-        return cls(network, intensity=checkpoint.intensity, digest=checkpoint.digest, device=device)
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        device: str | torch.device = "cpu",
+        above_range: Literal["keep", "restore"] = "keep",
+    ) -> Restorer:
+        return cls(
+            checkpoint.network().to(device),
+            intensity=checkpoint.intensity,
+            digest=checkpoint.digest,
+            device=device,
+            above_range=above_range,
+        )
 
     def restore(self, scan: Scan) -> Restoration:
         """The scan restored in slices of the plane of training, on its own grid, in its units."""
         cut = cut_scan(scan, self.intensity)
-        restored = self.restore_slices(cut.slices, scan.modality, scale=cut.scale)
+        restored = self.restore_stack(cut.slices, scan.modality, scale=cut.scale)
         return cut.restored(restored, model_digest=self.digest)
+
+    def restore_stack(self, degraded: Slices, modality: Modality, *, scale: float) -> Slices:
+        """All slices of a scan, [n, H, W]; what lies above the range as the restorer was told."""
+        restored = self.restore_slices(degraded, modality, scale=scale)
+        bright = bright_slices(degraded, modality, scale=scale)
+        if self.above_range == "keep" or bright is None:
+            return restored
+        again = self.restore_slices(degraded[bright.index], modality, scale=bright.scale)
+        return with_bright_voxels(restored, degraded, again, bright, modality, scale=scale)
 
     def restore_slices(self, degraded: Slices, modality: Modality, *, scale: float = 1.0) -> Slices:
         """Slices [n, H, W] in physical units restored, units and size kept.

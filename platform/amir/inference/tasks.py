@@ -14,17 +14,20 @@ TASKS = {Modality.MRI: "mri-sr", Modality.CT: "ct-denoise", Modality.PET: "pet-s
 def derivation(
     modality: Modality,
     *,
+    network: str,
+    version: str,
     model_digest: str,
     options: Mapping[str, Any],
     precision: str = "float32",
 ) -> Derivation:
     """How a restored scan came about, for its header.
 
-    options: all that beside the model decides its voxels.
+    network: its name in `amir.models.registry`. version: the model's number in the registry, "" if
+    it is not registered. options: all that beside the model decides its voxels.
     """
     return Derivation(
-        model_name="AMIR",
-        model_version=model_digest[:12],
+        model_name=network,
+        model_version=version or "unregistered",
         model_digest=model_digest,
         task=TASKS[modality],
         options=options,
