@@ -73,7 +73,7 @@ def restored_file() -> Responses:
     """The answer to a file: one of its kind."""
     headers = {
         "X-AMIR-Model": "Digest of the model, the same for every slice.",
-        "X-AMIR-Clipped": "Voxels outside the range of training, handed through.",
+        "X-AMIR-Clipped": "Voxels outside the range of training.",
         "X-AMIR-Flags": "Doubts about the scan, if there are any, separated by commas.",
         "X-Request-ID": "In every line of the log about this request.",
     }

@@ -46,7 +46,7 @@ METRICS = {
     ),
     "amir_voxels": Metric("counter", "Voxels restored.", ("modality",)),
     "amir_clipped_voxels": Metric(
-        "counter", "Voxels outside the range of training, handed through.", ("modality",)
+        "counter", "Voxels outside the range of training.", ("modality",)
     ),
     "amir_flags": Metric("counter", "Doubts about files.", ("modality", "code")),
     "amir_model_info": Metric(

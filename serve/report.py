@@ -63,7 +63,7 @@ class Report(_Part):
     """Factor from the scan's numbers to the network's range; 1 for CT and PET."""
     upsample: str
     clipped_voxels: int
-    """Outside the range of training, handed through unchanged."""
+    """Outside the range of training; those of PET and MR above it are restored, if so set."""
     saturated_voxels: int
     """That the file's number type could not hold."""
     largest_batch: int

@@ -100,10 +100,18 @@ async def _restore_by(
         upsampling=options.upsampling,
         intensity=model.intensity,
         trust=tools.trust,
+        kspace_factor=model.kspace_factor,
         max_voxels=tools.limits.voxels,
     )
     start = time.perf_counter()
-    series = SliceSeries(tools.engine, model.digest, cut.modality, cut.scale, options.uncertainty)
+    series = SliceSeries(
+        tools.engine,
+        model.digest,
+        cut.modality,
+        cut.scale,
+        options.uncertainty,
+        bright_peak=cut.peak if tools.trust.above_range == "restore" else None,
+    )
     tally = await series.restore(
         folder / DEGRADED,
         folder / RESTORED,
@@ -115,8 +123,10 @@ async def _restore_by(
     seconds = {"read": cut.seconds, "restore": time.perf_counter() - start, **tally.seconds}
     described = derivation(
         cut.modality,
+        network=model.network,
+        version=model.version,
         model_digest=model.digest,
-        options=_deciding(cut, options),
+        options=_deciding(cut, options, tools.trust),
         precision=model.precision,
     )
     written = await tools.files.run(write_restored, folder, upload.kind, described)
@@ -127,10 +137,10 @@ async def _restore_by(
     )
 
 
-def _deciding(cut: CutUpload, options: RestoreOptions) -> dict[str, object]:
+def _deciding(cut: CutUpload, options: RestoreOptions, trust: TrustSettings) -> dict[str, object]:
     """What beside the model and the file decides the restored voxels."""
     upsampled = {"upsample": options.upsampling} if options.upsampling > 1 else {}
-    return {"intensity_scale": cut.scale, **upsampled}
+    return {"intensity_scale": cut.scale, "above_range": trust.above_range, **upsampled}
 
 
 def _report(

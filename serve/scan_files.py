@@ -33,13 +33,14 @@ FRAME = "frame.pickle"
 class CutUpload:
     """shape: of the slices, (n, height, width). scale: the scan's intensity scale.
 
-    flags: doubts about the scan.
+    peak: its largest value. flags: doubts about the scan.
     """
 
     modality: Modality
     unit: str
     shape: tuple[int, int, int]
     scale: float
+    peak: float
     flags: tuple[Flag, ...]
     seconds: float
 
@@ -73,11 +74,13 @@ def cut_upload(
     upsampling: int,
     intensity: IntensityScale,
     trust: TrustSettings,
+    kspace_factor: int,
     max_voxels: int,
 ) -> CutUpload:
     """Read an upload and lay its slices of the plane of training into a folder.
 
-    upsampling: how many times as large the matrix becomes first; 1 leaves it.
+    upsampling: how many times as large the matrix becomes first; 1 leaves it. kspace_factor: by
+    which the MR data of the model's training was cropped.
     """
     start = time.perf_counter()
     scan = read_scan(upload, modality=modality, max_voxels=max_voxels)
@@ -85,7 +88,9 @@ def cut_upload(
         check_voxel_count((scan.voxels.size, upsampling**2), name="the scan", limit=max_voxels)
         scan = upsample(scan, upsampling, TRAINING_PLANES[scan.modality])
     cut = cut_scan(scan, intensity)
-    flags = check_scan(cut.slices, scan.modality, trust, scale=cut.scale)
+    flags = check_scan(
+        cut.slices, scan.modality, trust, scale=cut.scale, kspace_factor=kspace_factor
+    )
     np.save(folder / DEGRADED, cut.slices)
     frame = _Frame(scan.voxels.shape, scan.affine, scan.modality, scan.unit, scan.source)
     (folder / FRAME).write_bytes(pickle.dumps(frame, protocol=pickle.HIGHEST_PROTOCOL))
@@ -95,6 +100,7 @@ def cut_upload(
         scan.unit,
         (count, height, width),
         cut.scale,
+        float(cut.slices.max()),
         tuple(flags),
         time.perf_counter() - start,
     )

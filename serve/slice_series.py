@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import to_thread
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from amir.config import LimitSettings, TrustSettings
 from amir.errors import InputError
+from amir.inference.above_range import bright_slices, with_bright_voxels
 from amir.inference.slices import Engine, SliceAnswer, SliceRequest
 from amir.inference.trust import OutlierVerdict, judge_outliers
 from amir.inference.uncertainty import UncertaintyTally
@@ -61,13 +62,18 @@ class Tally:
 
 @dataclass(frozen=True)
 class SliceSeries:
-    """Slices of one scan, for one model. digest: the model's. scale: the scan's intensity scale."""
+    """Slices of one scan, for one model. digest: the model's. scale: the scan's intensity scale.
+
+    bright_peak: the scan's maximum, to restore what lies above the range of training as well; None
+    hands it through.
+    """
 
     engine: Engine
     digest: str
     modality: Modality
     scale: float
     passes: int
+    bright_peak: float | None = None
     name: str = field(default_factory=lambda: uuid4().hex)
 
     async def restore(
@@ -111,10 +117,27 @@ class SliceSeries:
         return tally
 
     async def _answer(self, slices: Slices, *, continues: bool) -> SliceAnswer:
+        answer = await self._ask(slices, self.scale, continues=continues)
+        peak, bright = self.bright_peak, None
+        if peak is not None:
+            bright = bright_slices(slices, self.modality, scale=self.scale, peak=peak)
+        if bright is None:
+            return answer
+        again = await self._ask(slices[bright.index], bright.scale, continues=True)
+
+        def merged(one: Slices, other: Slices) -> Slices:
+            return with_bright_voxels(one, slices, other, bright, self.modality, scale=self.scale)
+
+        spread = answer.deviation
+        if spread is not None and again.deviation is not None:
+            spread = merged(spread, again.deviation)
+        return replace(answer, restored=merged(answer.restored, again.restored), deviation=spread)
+
+    async def _ask(self, slices: Slices, scale: float, *, continues: bool) -> SliceAnswer:
         request = SliceRequest(
             slices,
             self.modality,
-            self.scale,
+            scale,
             self.digest,
             uncertainty=self.passes,
             series=self.name,

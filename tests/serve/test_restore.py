@@ -154,3 +154,14 @@ def test_an_image_of_nothing_is_refused(http_service):
     np.save(body, np.full((2, 20, 20), -1000.0))
     answer = http_service.client.post("/v1/restore?modality=CT", content=body.getvalue())
     assert (answer.status_code, answer.json()["code"]) == (422, "empty")
+
+
+def test_pet_above_the_range_goes_through_the_network_too(http_service):
+    slices = np.random.default_rng(0).uniform(0, 60, (6, 20, 24)).astype(np.float32)
+    body = io.BytesIO()
+    np.save(body, slices)
+    answer = http_service.client.post(
+        "/v1/restore?modality=PET&uncertainty=1", content=body.getvalue()
+    )
+    assert answer.status_code == 200, answer.text
+    np.testing.assert_allclose(np.load(io.BytesIO(answer.content)), slices, atol=1e-3)

@@ -18,7 +18,7 @@ class TrustSettings(Section):
 
     outliers: Answer = "flag"
     """A scan unlike the training data: not looked for, reported, or refused."""
-    outlier_bound: PositiveFloat = 3.0
+    outlier_bound: PositiveFloat = 2.0
     """Score from which a scan is an outlier; of held-out slices, one in twenty reaches 1."""
     empty: Literal["flag", "refuse"] = "refuse"
     """A scan that holds one value everywhere, or nothing but air: reported, or refused."""

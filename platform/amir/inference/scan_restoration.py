@@ -18,7 +18,7 @@ from amir.modality import TRAINING_PLANES
 class Restoration:
     """A restored scan and what a careful reader wants to know of it.
 
-    clipped: voxels outside the modelling range, handed through unchanged. saturated: voxels that
+    clipped: voxels outside the modelling range. saturated: voxels that
     the file it was written to cannot hold, set to the nearest value.
     """
 

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from amir.checkpoint import OUTLIERS, Checkpoint
+from amir.checkpoint import Checkpoint
 from amir.config import EngineSettings
 from amir.errors import InputError
 from amir.inference.batching import Batcher
 from amir.inference.network_runner import NetworkRunner
-from amir.inference.outliers import OutlierStatistics
+from amir.inference.outliers import OutlierStatistics, stored_statistics
 from amir.inference.padding import pad
 from amir.inference.slices import ModelDescription
+from amir.inference.trust import kspace_factor_of
 
 Image = NDArray[np.float32]
 PROBE_SIDE = 32
@@ -45,7 +46,7 @@ def serve_checkpoint(
     device: str | torch.device = "cpu",
 ) -> ServedModel:
     """A checkpoint's network on the device; not tried yet, see `prove`."""
-    network = checkpoint.network()
+    network, statistics = checkpoint.network(), stored_statistics(checkpoint)
     runner = NetworkRunner(
         network,
         device=device,
@@ -63,9 +64,8 @@ def serve_checkpoint(
         parameters=sum(p.numel() for p in network.parameters()),
         version=version,
         precision=settings.precision,
+        kspace_factor=kspace_factor_of(statistics),
     )
-    stored = checkpoint.folder / OUTLIERS
-    statistics = OutlierStatistics.load(stored) if stored.is_file() else None
     return ServedModel(runner, description, statistics)
 
 

@@ -64,6 +64,7 @@ class ModelDescription:
     alias: what requests may call it, such as "champion"; "" for one that has been replaced and is
     kept for the series that began with it. version: its number in the registry, "" outside of one.
     problem: why the newest version of this alias is not the one that is served, "" if it is.
+    kspace_factor: by which its MR training data was cropped in k-space, 1 if it was not.
     """
 
     digest: str
@@ -74,6 +75,7 @@ class ModelDescription:
     parameters: int
     version: str = ""
     precision: str = "float32"
+    kspace_factor: int = 4
     ready: bool = True
     problem: str = field(default="", compare=False)
 

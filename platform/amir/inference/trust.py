@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from amir.degradations.kspace import detail_beyond
 from amir.errors import InputError
 from amir.inference.air import AIR
 from amir.modality import MODELLING_RANGES, Modality
+
+if TYPE_CHECKING:  # it imports torch, which processes that only read files do without
+    from amir.inference.outliers import OutlierStatistics
 
 Slices = NDArray[np.float32]
 
@@ -44,6 +47,11 @@ class OutlierVerdict:
     slices: int
     beyond: int
     flag: Flag | None
+
+
+def kspace_factor_of(statistics: OutlierStatistics | None) -> int:
+    """By which a model's training data was cropped; the paper's where nobody has measured it."""
+    return PAPER_KSPACE_FACTOR if statistics is None else statistics.kspace_factor
 
 
 def check_scan(
