@@ -143,9 +143,12 @@ def _decode(
         paddings = [Padding.of(item, to) for item, to in zip(slices, rescales, strict=True)]
     steps = zip(slices, volume, rescales, factors, paddings, strict=True)
     by_file = _by_file([_Plane(*step) for step in steps])
-    with ThreadPoolExecutor(min(_MOST_DECODERS, os.cpu_count() or 1)) as decoders:
-        hashed = zip(by_file, decoders.map(_decode_file, by_file), strict=True)
-        digests = {planes[0].item.file: digest for planes, digest in hashed}
+    if len(by_file) == 1:  # starting threads takes longer than some files
+        digests = {by_file[0][0].item.file: _decode_file(by_file[0])}
+    else:
+        with ThreadPoolExecutor(min(_MOST_DECODERS, os.cpu_count() or 1)) as decoders:
+            hashed = zip(by_file, decoders.map(_decode_file, by_file), strict=True)
+            digests = {planes[0].item.file: digest for planes, digest in hashed}
     in_order = tuple(_slice_digest(digests[item.file], item.frame) for item in slices)
     return volume.transpose(2, 1, 0), in_order
 

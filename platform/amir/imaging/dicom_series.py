@@ -42,6 +42,8 @@ def slices_of_series(found: FoundFiles, choice: Choice) -> list[Slice]:
 
 
 def _headers(files: Sequence[DicomFile]) -> list[_Parsed]:
+    if len(files) == 1:  # starting threads takes longer than reading it
+        return [(files[0], read_header(files[0].open, files[0].name))]
     with ThreadPoolExecutor(_READERS) as readers:
         headers = readers.map(lambda file: read_header(file.open, file.name), files)
         return list(zip(files, headers, strict=True))

@@ -44,9 +44,15 @@ def store_with(
     """Round to the integers that (slope, intercept) map to the physical values [rows, columns]."""
     slope, intercept = rescale
     lower, upper = stored_limits(dataset)
-    values = np.rint((physical - intercept) / slope)
-    saturated = int(((values < lower) | (values > upper)).sum())
-    return StoredSlice(values.clip(lower, upper).astype(np.int32), saturated)
+    # In place: on a large slice, memory that is new to the process costs more than the sums.
+    values = physical - intercept
+    if slope != 1:
+        values /= slope
+    np.rint(values, out=values)
+    saturated = int(np.count_nonzero(values < lower) + np.count_nonzero(values > upper))
+    if saturated:
+        values.clip(lower, upper, out=values)
+    return StoredSlice(values.astype(np.int32), saturated)
 
 
 def slope_for(physical: NDArray[np.float64], *, is_signed: bool) -> DSfloat:

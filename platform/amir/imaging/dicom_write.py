@@ -174,7 +174,9 @@ def _credit(dataset: Dataset, derivation: Derivation, now: datetime) -> None:
 
 
 def _store(scan: Scan, origin: DicomSource, index: int, dataset: Dataset) -> StoredSlice:
-    rescaled = scan.voxels[:, :, index].T.astype(np.float64) / origin.unit_factors[index]
+    rescaled = scan.voxels[:, :, index].T.astype(np.float64)
+    if origin.unit_factors[index] != 1:
+        rescaled /= origin.unit_factors[index]
     if scan.modality is Modality.PET:
         return _store_pet(rescaled, dataset, is_signed=bool(scan.voxels.min() < 0))
     if scan.modality is Modality.MRI:
