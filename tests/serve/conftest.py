@@ -115,14 +115,17 @@ class RunningService:
     digest: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(
     ray_cluster: None,
     tmp_path_factory: pytest.TempPathFactory,
     free_port: Callable[[], int],
     save_checkpoint: Callable[..., Checkpoint],
 ) -> Iterator[RunningService]:
-    """serve.app:build_app around a tiny network, two HTTP replicas; TOKEN is its token."""
+    """serve.app:build_app around a tiny network, two HTTP replicas; TOKEN is its token.
+
+    It goes with its module: the sweeps' tests want the CPUs that it holds.
+    """
     from ray import serve
 
     from serve.app import build_app
