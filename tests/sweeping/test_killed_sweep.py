@@ -4,6 +4,7 @@ those since the last checkpoint.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ import pytest
 import yaml
 
 from amir import checkpoint
+from amir.cluster import local_environment
 from amir.config import SweepSettings
 from amir.sweeping.record import Sweep, read_sweep
 from amir.sweeping.search import run_sweep, sweep_folder
@@ -47,6 +49,8 @@ def start(ray_cluster: None, tmp_path: Path) -> Iterator[Callable[..., subproces
     import ray
 
     address = ray.get_runtime_context().gcs_address
+    # As `ray job submit` hands it over: workers of the tests' own library and interpreter.
+    job = json.dumps({"runtime_env": local_environment()})
     started: list[subprocess.Popen[str]] = []
 
     def begin(settings: SweepSettings) -> subprocess.Popen[str]:
@@ -55,7 +59,7 @@ def start(ray_cluster: None, tmp_path: Path) -> Iterator[Callable[..., subproces
         started.append(
             subprocess.Popen(
                 [sys.executable, str(ROOT / "tune" / "search.py"), "--config", str(file)],
-                env=os.environ | {"RAY_ADDRESS": address},
+                env=os.environ | {"RAY_ADDRESS": address, "RAY_JOB_CONFIG_JSON_ENV_VAR": job},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
