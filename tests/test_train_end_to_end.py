@@ -97,6 +97,7 @@ def test_a_run_leaves_checkpoints_metrics_and_a_picture(undisturbed: Result) -> 
         "lock",
         "metrics.jsonl",
         "mlflow_run_id",
+        "mlflow_sent",
         "settings.yaml",
         "state.json",
         "validation.png",
