@@ -25,5 +25,4 @@ class TrustSettings(Section):
     full_kspace: Answer = "flag"
     """An MR scan with more detail than the network was trained on: as for outliers."""
     above_range: Literal["keep", "restore"] = "restore"
-    """Voxels of PET and MR above the range of training (SUV 20): kept as they are, or restored from
-    the same slices darkened until they fit."""
+    """PET and MR brighter than training: handed through, or restored from slices darkened to fit."""
