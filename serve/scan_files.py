@@ -136,6 +136,6 @@ def _scan_of(folder: Path, slices: str) -> Scan:
 
 def load_readers() -> None:
     """Import what reads and writes files, so that the first upload does not wait for it."""
-    import amir.imaging.dicom_read
-    import amir.imaging.dicom_write
+    import amir.imaging.dicom.read
+    import amir.imaging.dicom.write
     import amir.imaging.nifti  # noqa: F401

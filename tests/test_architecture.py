@@ -35,9 +35,9 @@ LAYERS = [
 
 DOORS = {
     "mlflow": ["tracking", "model_registry"],
-    "pydicom": ["imaging"],
+    "pydicom": ["imaging.dicom", "imaging.scan"],
     "nibabel": ["imaging"],
-    "highdicom": ["imaging"],
+    "highdicom": ["imaging.dicom"],
     "ray": [
         "cluster",
         "parallel",

@@ -25,4 +25,4 @@ class TrustSettings(Section):
     full_kspace: Answer = "flag"
     """An MR scan with more detail than the network was trained on: as for outliers."""
     above_range: Literal["keep", "restore"] = "restore"
-    """PET and MR brighter than training: handed through, or restored from slices darkened to fit."""
+    """PET and MR brighter than training: passed on, or restored from slices darkened to fit."""

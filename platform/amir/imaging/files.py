@@ -54,7 +54,7 @@ def read_scan(
             message = f"{paths[0].name} does not say its modality; give modality MRI, CT or PET"
             raise InputError("wrong_modality", message)
         return read_array_file(paths[0], modality=modality, unit=unit, max_voxels=max_voxels)
-    from amir.imaging.dicom_read import read_series
+    from amir.imaging.dicom.read import read_series
 
     source = paths[0] if len(paths) == 1 else paths
     return read_series(source, choice=choice, modality=modality, unit=unit, max_voxels=max_voxels)
@@ -76,7 +76,7 @@ def write_scan(scan: Scan, path: Path | str, derivation: Derivation | None = Non
     if derivation is None:
         message = f"{path.name}: a derived DICOM series needs a derivation; end it with .nii.gz"
         raise InputError("unsupported", message)
-    from amir.imaging.dicom_write import write_derived_series
+    from amir.imaging.dicom.write import write_derived_series
 
     return write_derived_series(scan, path, derivation)
 
@@ -94,13 +94,13 @@ def check_can_write(scan: Scan, path: Path) -> None:
 def write_new_series(
     scan: Scan, folder: Path | str, *, patient_id: str, description: str = "", seed: int = 0
 ) -> int:
-    """Write a synthetic scan as an original classic CT, MR or PET series; see `dicom_new`.
+    """Write a synthetic scan as an original classic CT, MR or PET series; see `dicom.new`.
 
     Returns how many voxels did not fit 16 bits and were saturated.
     """
-    from amir.imaging import dicom_new
+    from amir.imaging.dicom import new
 
-    return dicom_new.write_new_series(
+    return new.write_new_series(
         scan, Path(folder), patient_id=patient_id, description=description, seed=seed
     )
 

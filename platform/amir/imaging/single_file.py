@@ -34,8 +34,8 @@ def write_single_file(scan: Scan, path: Path, derivation: Derivation) -> int:
 
 
 def _write_slice(scan: Scan, path: Path, derivation: Derivation) -> int:
-    from amir.imaging.dicom_parse import nothing_quoted
-    from amir.imaging.dicom_write import derived_files
+    from amir.imaging.dicom.parse import nothing_quoted
+    from amir.imaging.dicom.write import derived_files
 
     if scan.voxels.shape[2] != 1:
         message = f"{scan.voxels.shape[2]} slices do not fit one DICOM file; ask for a zip"
@@ -47,8 +47,8 @@ def _write_slice(scan: Scan, path: Path, derivation: Derivation) -> int:
 
 
 def _write_zip(scan: Scan, path: Path, derivation: Derivation) -> int:
-    from amir.imaging.dicom_parse import nothing_quoted
-    from amir.imaging.dicom_write import derived_files, slice_name
+    from amir.imaging.dicom.parse import nothing_quoted
+    from amir.imaging.dicom.write import derived_files, slice_name
 
     saturated = 0
     with nothing_quoted(), zipfile.ZipFile(path, "w") as archive:

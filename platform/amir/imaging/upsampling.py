@@ -46,7 +46,7 @@ def upsample(scan: Scan, factor: int, plane: Plane) -> Scan:
                 "convert it to NIfTI first, or leave upsample out (none)"
             )
             raise InputError("unsupported", message)
-        from amir.imaging.dicom_grid import finer_headers
+        from amir.imaging.dicom.grid import finer_headers
 
         headers = finer_headers(source.slices, factor, shift=_shift(factor))
         source = replace(source, slices=headers, is_on_source_grid=False)

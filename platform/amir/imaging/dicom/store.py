@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import DSfloat
 
-from amir.imaging.dicom_pixels import stored_limits
+from amir.imaging.dicom.pixels import stored_limits
 
 _DROPPED = (
     "IconImageSequence",

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from amir.errors import InputError
-from amir.imaging.dicom_choice import plain_text, tag_name
-from amir.imaging.dicom_files import DicomFile
-from amir.imaging.dicom_kinds import MODALITY_OF_CODE, is_enhanced, may_be_scan
+from amir.imaging.dicom.choice import plain_text, tag_name
+from amir.imaging.dicom.files import DicomFile
+from amir.imaging.dicom.kinds import MODALITY_OF_CODE, is_enhanced, may_be_scan
 from amir.modality import Modality
 
 

@@ -19,10 +19,10 @@ from pydicom.uid import UID
 from amir.durable import new_folder
 from amir.errors import InputError
 from amir.imaging.derivation import Derivation
-from amir.imaging.dicom_kinds import CLASSIC_OF_ENHANCED
-from amir.imaging.dicom_parse import nothing_quoted, refused_when_garbled
-from amir.imaging.dicom_slice import required
-from amir.imaging.dicom_store import (
+from amir.imaging.dicom.kinds import CLASSIC_OF_ENHANCED
+from amir.imaging.dicom.parse import nothing_quoted, refused_when_garbled
+from amir.imaging.dicom.slice import required
+from amir.imaging.dicom.store import (
     StoredSlice,
     drop_what_describes_other_pixels,
     save_slice,
@@ -30,7 +30,7 @@ from amir.imaging.dicom_store import (
     slope_for,
     store_with,
 )
-from amir.imaging.dicom_uid import uid_from_digest
+from amir.imaging.dicom.uid import uid_from_digest
 from amir.imaging.scan import DicomSource, Scan
 from amir.modality import Modality
 

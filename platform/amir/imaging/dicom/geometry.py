@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from amir.errors import InputError
 from amir.imaging.choice import series_label
-from amir.imaging.dicom_choice import tag_name
-from amir.imaging.dicom_slice import Slice
+from amir.imaging.dicom.choice import tag_name
+from amir.imaging.dicom.slice import Slice
 
 # Neighbours closer than this lie at the same place.
 _SAME_PLACE_MM = 0.01

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydicom.dataset import Dataset
 
-from amir.imaging.dicom_store import decimals
+from amir.imaging.dicom.store import decimals
 
 
 def finer_headers(headers: Sequence[Dataset], factor: int, *, shift: float) -> tuple[Dataset, ...]:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from amir.errors import InputError
-from amir.imaging.dicom_choice import tag_name
-from amir.imaging.dicom_slice import Slice
+from amir.imaging.dicom.choice import tag_name
+from amir.imaging.dicom.slice import Slice
 from amir.imaging.scan import Voxels
 
 

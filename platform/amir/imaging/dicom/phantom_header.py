@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage
 
-from amir.imaging.dicom_store import decimals
-from amir.imaging.dicom_uid import uid_from_text
+from amir.imaging.dicom.store import decimals
+from amir.imaging.dicom.uid import uid_from_text
 from amir.imaging.scan import Scan
 from amir.modality import Modality
 

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from amir.errors import InputError
 from amir.imaging.choice import Choice
-from amir.imaging.dicom_choice import plain_text, tag_name
-from amir.imaging.dicom_files import found_files
-from amir.imaging.dicom_geometry import affine_of, sorted_slices
-from amir.imaging.dicom_padding import Padding
-from amir.imaging.dicom_parse import nothing_quoted, read_whole, refused_when_garbled
-from amir.imaging.dicom_pixels import decode_frames
-from amir.imaging.dicom_polarity import check_polarity
-from amir.imaging.dicom_series import slices_of_series
-from amir.imaging.dicom_slice import Slice, missing_tag
-from amir.imaging.dicom_suv import check_is_activity, suv_factors
+from amir.imaging.dicom.choice import plain_text, tag_name
+from amir.imaging.dicom.files import found_files
+from amir.imaging.dicom.geometry import affine_of, sorted_slices
+from amir.imaging.dicom.padding import Padding
+from amir.imaging.dicom.parse import nothing_quoted, read_whole, refused_when_garbled
+from amir.imaging.dicom.pixels import decode_frames
+from amir.imaging.dicom.polarity import check_polarity
+from amir.imaging.dicom.series import slices_of_series
+from amir.imaging.dicom.slice import Slice, missing_tag
+from amir.imaging.dicom.suv import check_is_activity, suv_factors
 from amir.imaging.scan import MAX_VOXELS, DicomSource, Scan, Voxels, check_voxel_count
 from amir.modality import MODELLING_RANGES, Modality
 

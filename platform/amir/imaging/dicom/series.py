@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pydicom.dataset import Dataset
 
 from amir.imaging.choice import Choice
-from amir.imaging.dicom_choice import SeriesSummary, choose_series, plain_text
-from amir.imaging.dicom_enhanced import classic_headers
-from amir.imaging.dicom_files import DicomFile, FoundFiles, check_total_size
-from amir.imaging.dicom_kinds import is_enhanced, is_localizer, may_be_scan
-from amir.imaging.dicom_parse import read_header, refused_when_garbled
-from amir.imaging.dicom_slice import Slice, required
-from amir.imaging.dicom_variants import one_volume
+from amir.imaging.dicom.choice import SeriesSummary, choose_series, plain_text
+from amir.imaging.dicom.enhanced import classic_headers
+from amir.imaging.dicom.files import DicomFile, FoundFiles, check_total_size
+from amir.imaging.dicom.kinds import is_enhanced, is_localizer, may_be_scan
+from amir.imaging.dicom.parse import read_header, refused_when_garbled
+from amir.imaging.dicom.slice import Slice, required
+from amir.imaging.dicom.variants import one_volume
 
 # Parsing holds Python's lock, waiting for a disk or a network does not.
 _READERS = 4

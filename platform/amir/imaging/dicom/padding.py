@@ -13,8 +13,8 @@ from typing import Any
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from amir.imaging.dicom_pixels import stored_limits
-from amir.imaging.dicom_slice import Slice
+from amir.imaging.dicom.pixels import stored_limits
+from amir.imaging.dicom.slice import Slice
 from amir.modality import MODELLING_RANGES
 
 

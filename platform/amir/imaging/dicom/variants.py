@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset
 
 from amir.errors import InputError
 from amir.imaging.choice import SEPARATOR, Choice, series_label
-from amir.imaging.dicom_choice import plain_text, tag_name
-from amir.imaging.dicom_slice import Slice
+from amir.imaging.dicom.choice import plain_text, tag_name
+from amir.imaging.dicom.slice import Slice
 
 _MOST_LISTED = 12
 
@@ -70,7 +70,7 @@ def one_volume(slices: Sequence[Slice], choice: Choice) -> list[Slice]:
     telling = _telling_keys(left)
     if telling:
         raise _unchosen(left, telling, "several images have the same place", "duplicate_position")
-    return left  # whose places dicom_geometry refuses by name
+    return left  # whose places `geometry` refuses by name
 
 
 def _matches(item: Slice, choice: Choice) -> bool:

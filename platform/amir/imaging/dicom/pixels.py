@@ -19,8 +19,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, RLELossless
 
 from amir.errors import InputError
-from amir.imaging.dicom_choice import tag_name
-from amir.imaging.dicom_codestream import declared_shape
+from amir.imaging.dicom.choice import tag_name
+from amir.imaging.dicom.codestream import declared_shape
 
 Frame = NDArray[Any]
 

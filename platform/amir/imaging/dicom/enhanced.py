@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DSfloat
 
 from amir.errors import InputError
-from amir.imaging.dicom_choice import tag_name
+from amir.imaging.dicom.choice import tag_name
 
 _MOST_FRAMES = 20_000
 

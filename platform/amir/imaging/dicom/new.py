@@ -13,8 +13,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from amir.durable import new_folder
-from amir.imaging.dicom_phantom_header import ACTIVITY_PER_SUV, lps, phantom_header
-from amir.imaging.dicom_store import (
+from amir.imaging.dicom.phantom_header import ACTIVITY_PER_SUV, lps, phantom_header
+from amir.imaging.dicom.store import (
     StoredSlice,
     decimals,
     save_slice,
@@ -22,7 +22,7 @@ from amir.imaging.dicom_store import (
     slope_for,
     store_with,
 )
-from amir.imaging.dicom_uid import uid_from_text
+from amir.imaging.dicom.uid import uid_from_text
 from amir.imaging.scan import Scan
 from amir.modality import Modality
 

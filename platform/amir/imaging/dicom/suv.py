@@ -16,8 +16,8 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, DT, TM
 
 from amir.errors import InputError
-from amir.imaging.dicom_choice import plain_text, tag_name
-from amir.imaging.dicom_slice import Slice, missing_tag, required
+from amir.imaging.dicom.choice import plain_text, tag_name
+from amir.imaging.dicom.slice import Slice, missing_tag, required
 
 _DAY = timedelta(days=1)
 

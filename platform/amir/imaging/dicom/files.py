@@ -11,9 +11,9 @@ from zipfile import ZipFile, ZipInfo
 
 from amir.errors import InputError
 from amir.imaging.choice import Choice
-from amir.imaging.dicom_directory import files_of_directory, is_directory
-from amir.imaging.dicom_parse import read_whole, refused_when_garbled
-from amir.imaging.dicom_zip import is_zip, opened_zip
+from amir.imaging.dicom.directory import files_of_directory, is_directory
+from amir.imaging.dicom.parse import read_whole, refused_when_garbled
+from amir.imaging.dicom.zip import is_zip, opened_zip
 from amir.imaging.scan import MAX_VOXELS
 
 # An uncompressed 16-bit series of the largest volume that is read.

@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 
 from amir.errors import InputError
 from amir.imaging.choice import Choice
-from amir.imaging.dicom_choice import SeriesSummary, choose_series, plain_text, tag_name
-from amir.imaging.dicom_kinds import MODALITY_OF_CODE
+from amir.imaging.dicom.choice import SeriesSummary, choose_series, plain_text, tag_name
+from amir.imaging.dicom.kinds import MODALITY_OF_CODE
 
 # The identifier of a directory's storage class stands in the first elements of the file.
 _STORAGE_CLASS = b"1.2.840.10008.1.3.10"
