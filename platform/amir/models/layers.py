@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from amir.models.operators import attention_sums, gated_depthwise
+
 GDFN_EXPANSION = 2.66
 ALIGNMENT = 16
 STRIP_VALUES = 4_000_000
@@ -106,24 +108,19 @@ class MDTA(nn.Module):
         self.sums = PixelSums()
 
     def forward(self, x: Tensor) -> Tensor:
-        products, squares, values = [], [], []
+        values, products, squares = [], [], []
         for band, own in strips(x, width=self.qkv.out_features):
-            qkv = convolve(self.depthwise, self.qkv(self.norm(band)))[:, own]
-            q, k, v = qkv.chunk(3, dim=-1)
-            products.append(self._by_head(q).transpose(2, 3) @ self._by_head(k))
-            squares.append(qkv[..., : -v.shape[-1]].square().sum(dim=(1, 2)))
-            # A copy, or every band's q and k would stay in memory with their v.
-            values.append(v.flatten(1, 2).contiguous())
+            v, product, square = attention_sums(
+                self.qkv(self.norm(band)), self.depthwise.weight, len(self.temperature), own
+            )
+            values.append(v.flatten(1, 2))
+            products.append(product)
+            squares.append(square)
         attention = self._attention(
             *self.sums(torch.stack(products).sum(0), torch.stack(squares).sum(0))
         )
         mixing = self._mixing(attention).transpose(1, 2)
         return torch.cat([torch.bmm(v, mixing) for v in values], dim=1).view_as(x)
-
-    def _by_head(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to [B, heads, pixels, C/heads]."""
-        by_head: Tensor = x.flatten(1, 2).unflatten(2, (len(self.temperature), -1))
-        return by_head.transpose(1, 2)
 
     def _attention(self, products: Tensor, squares: Tensor) -> Tensor:
         """[B, heads, C/heads, C/heads]; normalising the products spares normalising q and k.
@@ -161,10 +158,8 @@ class GDFN(nn.Module):
         expand, depthwise, project = self._aligned_weights()
         fed = []
         for band, own in strips(x, width=len(expand)):
-            wide = F.linear(self.norm(band), expand).permute(0, 3, 1, 2)
-            wide = F.conv2d(wide, depthwise, padding=1, groups=len(expand))
-            a, b = wide.permute(0, 2, 3, 1)[:, own].chunk(2, dim=-1)
-            fed.append(F.linear(F.gelu(a) * b, project))
+            gated = gated_depthwise(F.linear(self.norm(band), expand), depthwise, own)
+            fed.append(F.linear(gated, project))
         return torch.cat(fed, dim=1)
 
     def _aligned_weights(self) -> tuple[Tensor, Tensor, Tensor]:
