@@ -96,7 +96,8 @@ def pixel_errors(error: Tensor, mask: Tensor | None, task: Tensor | None) -> Pix
     counted = torch.ones_like(error, dtype=torch.bool) if mask is None else mask
     each = torch.where(counted, error, 0.0).flatten(1).sum(1)
     place = torch.zeros_like(each, dtype=torch.long) if task is None else task
-    belongs = F.one_hot(place, len(TASKS)).to(each.dtype)
+    # Not F.one_hot, which looks at the numbers: a GPU would have to wait.
+    belongs = (place[:, None] == torch.arange(len(TASKS), device=place.device)).to(each.dtype)
     # One product: an index_add would sum in another order each time on a GPU.
     sums = torch.stack([each, counted.flatten(1).sum(1).to(each.dtype)]) @ belongs
     # A mean per worker, averaged by DDP, would weigh the pixels of a worker with few valid ones

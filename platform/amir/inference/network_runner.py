@@ -16,6 +16,7 @@ from amir.config import Precision, TileSettings
 from amir.inference.expert_counts import ExpertCounts
 from amir.inference.tile_attention import TileAttention
 from amir.inference.tiling import Blending, Window, windows
+from amir.inference.transfer import to_device, to_host
 
 Images = NDArray[np.float32]
 
@@ -87,11 +88,10 @@ class NetworkRunner:
         self._counts.clear()
         known = {} if instruction is None else {"instruction": instruction}
         restored, _ = self._call(self._on_device(images), **known)
-        return Passed(
-            _array(restored[:, 0]),
-            None if instruction is None else _array(instruction),
-            {level: _array(use) for level, use in self._counts.shares(len(images)).items()},
-        )
+        shares = self._counts.shares(len(images))
+        arrays = to_host([restored[:, 0], *known.values(), *shares.values()])
+        use = dict(zip(shares, arrays[1 + len(known) :], strict=True))
+        return Passed(arrays[0], arrays[1] if known else None, use)
 
     def _instruction(self, images: Images) -> Tensor | None:
         return None if self._instruct is None else self._instruct(self._on_device(images))
@@ -119,15 +119,12 @@ class NetworkRunner:
                 use.append(passed.expert_use)
         return Passed(
             blending.image()[None],
-            None if instruction is None else _array(instruction),
+            None if instruction is None else to_host([instruction])[0],
             {level: np.mean([u[level] for u in use], axis=0) for level in use[0]},
         )
 
     def _on_device(self, images: Images) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(images))[:, None]
-        if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
+        return to_device(torch.from_numpy(np.ascontiguousarray(images))[:, None], self.device)
 
     def _precision(self) -> AbstractContextManager[object]:
         if self.precision == "float32":
@@ -148,8 +145,3 @@ def _joined(passes: list[Passed]) -> Passed:
             for level in first.expert_use
         },
     )
-
-
-def _array(tensor: Tensor) -> Images:
-    array: Images = tensor.float().cpu().numpy()
-    return array

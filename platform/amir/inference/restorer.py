@@ -17,6 +17,7 @@ from amir.imaging import Scan
 from amir.inference.above_range import bright_slices, with_bright_voxels
 from amir.inference.normalising import from_network, to_network
 from amir.inference.scan_restoration import Restoration, cut_scan
+from amir.inference.transfer import to_device, to_host
 from amir.modality import Modality
 from amir.references import find_model
 
@@ -111,9 +112,8 @@ class Restorer:
 
     @torch.inference_mode()
     def _forward(self, images: Slices) -> Slices:
-        restored = self.model(torch.from_numpy(images)[:, None].to(self.device)).image
-        array: Slices = restored[:, 0].float().cpu().numpy()
-        return array
+        restored = self.model(to_device(torch.from_numpy(images)[:, None], self.device)).image
+        return to_host([restored[:, 0]])[0]
 
 
 def _batches(slices: Slices) -> Iterator[slice]:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from amir.models.layers import sum_over_workers
+from amir.models.layers import ALIGNMENT, sum_over_workers
 
 RoutingKind = Literal["published", "paper"]
 InstructionKind = Literal["dictionary", "direct", "contrastive"]
@@ -193,8 +193,6 @@ class Experts(nn.ModuleList):
 
         An expert without a pixel still runs, on none: its gradient is then zero, not missing.
         """
-        if torch.compiler.is_exporting():
-            return self._dense(x, chosen)
         pairs = chosen.flatten()
         order = pairs.argsort()
         inverse = torch.empty_like(order)
@@ -205,12 +203,21 @@ class Experts(nn.ModuleList):
         in_order: Tensor = _Reorder.apply(outputs, inverse, order)
         return in_order.view(*chosen.shape, -1)
 
-    def _dense(self, x: Tensor, chosen: Tensor) -> Tensor:
-        """The same with every expert on every pixel: M / K times the work, but no step whose size
-        depends on the data, which an exported program could not hold.
+    def everywhere(self, x: Tensor) -> Tensor:
+        """x: [T, C]. What every expert says of every pixel: [T, M, C].
+
+        Two matrix products for all experts, their hidden width filled up with zeros that add
+        nothing: gelu(0) = 0. Writes M * (hidden + C) values per pixel.
         """
-        outputs = torch.stack([expert(x) for expert in self], dim=1)
-        return outputs.gather(1, chosen.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+        extra = -self[0][0].out_features % ALIGNMENT
+        inner = torch.stack([F.pad(expert[0].weight, (0, 0, 0, extra)) for expert in self])
+        shift = torch.stack([F.pad(expert[0].bias, (0, extra)) for expert in self])
+        outer = torch.stack([F.pad(expert[2].weight, (0, extra)) for expert in self])
+        offset = torch.stack([expert[2].bias for expert in self])
+        hidden = F.gelu(F.linear(x, inner.flatten(0, 1), shift.flatten()))
+        by_expert = hidden.unflatten(1, (len(self), -1)).transpose(0, 1)
+        outputs = torch.baddbmm(offset.unsqueeze(1), by_expert, outer.transpose(1, 2))
+        return outputs.transpose(0, 1)
 
 
 def squared_variation(amounts: Tensor) -> Tensor:
@@ -223,7 +230,7 @@ def squared_variation(amounts: Tensor) -> Tensor:
 def log_space_sum(outputs: Tensor, log_gates: Tensor) -> Tensor:
     """log sum_k g_k exp(E_k), [T, C], finite where exp alone overflows or vanishes.
 
-    outputs: E [T, K, C]. log_gates: log g [T, K].
+    outputs: E [T, K, C]. log_gates: log g [T, K], minus infinity for an expert that has no say.
     """
     return torch.logsumexp(outputs + log_gates.unsqueeze(-1), dim=1)
 
@@ -231,11 +238,16 @@ def log_space_sum(outputs: Tensor, log_gates: Tensor) -> Tensor:
 class SpatialRouting(nn.Module):
     """Each pixel to K of M experts: [B, H, W, C] to [B, H, W, C], and the balance loss.
 
-    The two forms differ in the gates and in how the experts' outputs are combined.
+    The two forms differ in the gates and in how the experts' outputs are combined. dense: run every
+    expert on every pixel, those not chosen with a gate of zero: the same result by M / K times the
+    work, in steps whose sizes do not depend on the data. None does so on a GPU, whose host would
+    wait for those sizes, and in an exported program, which cannot hold them; a CPU sorts the pixels
+    by expert.
     """
 
     def __init__(self, channels: int, *, experts: int, top_k: int, gate_noise: bool) -> None:
         super().__init__()
+        self.dense: bool | None = None
         self.describe = nn.Linear(INSTRUCTION_WIDTH, channels)
         self.router = Router(channels, experts, top_k, gate_noise=gate_noise)
         self.experts = Experts(channels, experts)
@@ -245,15 +257,26 @@ class SpatialRouting(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         choice = self.router(x, self.describe(instruction), noise)
         log_gates = self.log_gates(choice)
-        routed = self.combine(x, self.experts(x.flatten(0, 2), choice.experts), log_gates)
-        return routed, self._balance(choice, log_gates.exp())
+        balance = self._balance(choice, log_gates.exp())
+        pixels = x.flatten(0, 2)
+        if self._is_dense(x):
+            nobody = torch.full_like(choice.logits, -math.inf)
+            of_all = nobody.scatter(1, choice.experts, log_gates)
+            return self.combine(x, self.experts.everywhere(pixels), of_all), balance
+        return self.combine(x, self.experts(pixels, choice.experts), log_gates), balance
+
+    def _is_dense(self, x: Tensor) -> bool:
+        return x.is_cuda or torch.compiler.is_exporting() if self.dense is None else self.dense
 
     def log_gates(self, choice: Choice) -> Tensor:
         """Log weight of each chosen expert: [T, K]."""
         raise NotImplementedError
 
     def combine(self, x: Tensor, outputs: Tensor, log_gates: Tensor) -> Tensor:
-        """x [B, H, W, C] and what the experts say of it [T, K, C], as one image [B, H, W, C]."""
+        """x [B, H, W, C] and what the experts say of it [T, K, C], as one image [B, H, W, C].
+
+        log_gates: [T, K]; K is M where all have spoken.
+        """
         raise NotImplementedError
 
     def _balance(self, choice: Choice, gates: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from amir.dataset.plan import mix
 from amir.dataset.reader import Batch
+from amir.inference.transfer import to_device
 from amir.losses import TASKS, RestorationLoss, UncertaintyBalance, restoration_loss
 from amir.models.layers import sum_over_workers
 from amir.training.contrast import MomentumContrast, instruction_network, two_views
@@ -70,7 +71,7 @@ def to_crops(batch: Batch, device: torch.device) -> Crops:
         for name in ("degraded", "target", "valid")
     )
     task = torch.tensor([PLACES[name] for name in batch["modality"]])
-    return Crops(*(tensor.to(device, non_blocking=True) for tensor in (*images, task)))
+    return Crops(*(to_device(tensor, device) for tensor in (*images, task)))
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
