@@ -21,6 +21,7 @@ from amir.config import (
     SplitFractions,
     TrainSettings,
 )
+from amir.errors import InputError
 from amir.modality import Modality
 from amir.models.registry import model_settings
 
@@ -105,5 +106,21 @@ def test_science_is_what_decides_the_result() -> None:
 
     elsewhere = ["--storage", "s", "--run", "r", "--workers.count", "2", "--tracking.uri", "none"]
     assert science(*elsewhere, "--data.path", "moved") == science()
+    assert science("--data.damaged", "skip", "--workers.least", "1") == science()
     assert science("--seed", "1") != science()
     assert science("--data.crop", "64") != science()
+
+
+def test_a_batch_is_shared_equally_by_every_number_of_workers_there_may_be() -> None:
+    def settings(*arguments: str) -> TrainSettings:
+        return settings_from(["--data.path", "d", *arguments], TrainSettings)
+
+    few_or_many = ["--workers.count", "3", "--workers.least", "2"]
+    assert settings("--batch", "12", *few_or_many).workers.counts == range(2, 4)
+    assert settings("--workers.count", "2").workers.counts == range(2, 3)
+    with pytest.raises(InputError, match="batch is 8, which 3 workers cannot share equally"):
+        settings("--batch", "8", *few_or_many)
+    with pytest.raises(InputError, match=r"each worker's 4 crops .* 3 equal parts"):
+        settings("--batch", "12", "--accumulate", "3", *few_or_many)
+    with pytest.raises(InputError, match="least is 4, more than the count of 3"):
+        settings("--batch", "12", "--workers.count", "3", "--workers.least", "4")

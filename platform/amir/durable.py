@@ -58,6 +58,15 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a kill left half-written in a folder that nobody else writes to."""
+    for path in folder.glob(".*.partial*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def flush(path: Path) -> None:
     """Wait until a file's content, or a folder's list of names, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from amir.dataset.cohort import SPLITS
-from amir.dataset.manifest import check_shards, read_manifest, verify
+from amir.dataset.manifest import check_shards, read_manifest, sound_part, verify
 from amir.dataset.shard import Shard
 from amir.dataset.slices import middle_slice, read_shard, spread_slices
 from amir.dataset.summary import summary
@@ -101,6 +101,22 @@ def test_every_flipped_bit_and_cut_of_a_shard_is_found_by_its_digest(copy: Path)
         with pytest.raises(InputError, match=f"shard {shard.file} .patient {shard.patient_id}"):
             check_shards(copy, manifest)
         (copy / shard.file).write_bytes(sound)
+
+
+def test_damage_is_told_with_its_rows_and_what_is_sound_can_be_used_without_it(copy: Path) -> None:
+    manifest = read_manifest(copy)
+    missing, damaged = manifest.of("train", Modality.CT)[0], manifest.of("train", Modality.PET)[0]
+    content = bytearray((copy / damaged.file).read_bytes())
+    content[content.index(Shard(copy, damaged.file).group(1, ["target"])[0]["target"])] ^= 8
+    (copy / damaged.file).write_bytes(content)
+    (copy / missing.file).unlink()
+    sound, faults = sound_part(copy, manifest)
+    assert any(fault.endswith("(rows 8 to 15)") for fault in faults), faults
+    assert any(f"shard {missing.file} is missing" in fault for fault in faults), faults
+    assert sound.slices("train") == manifest.slices("train") - damaged.rows - missing.rows
+    assert sound.dataset_digest == manifest.dataset_digest
+    check_shards(copy, sound)
+    assert sound_part(copy, sound) == (sound, [])
 
 
 def test_verifying_names_every_fault_and_a_sound_dataset_has_none(copy: Path) -> None:

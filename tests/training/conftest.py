@@ -21,7 +21,8 @@ from amir.training.loop import train
 from amir.training.observer import RunObserver
 from amir.training.phases import phases
 from amir.training.run_folder import RunFolder
-from amir.training.state import save_checkpoint, take_up, training_state
+from amir.training.saving import save_checkpoint, take_up
+from amir.training.state import training_state
 from amir.training.validation import Scores, validate
 
 

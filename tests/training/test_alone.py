@@ -6,12 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 from amir import checkpoint
 from amir.dataset.manifest import read_manifest
+from amir.dataset.reader import Reader
 from amir.errors import InputError
 from amir.training import ray_trainer, worker
 from amir.training.alone import train_alone
+from amir.training.attempt import attempt
+from amir.training.progress import progress_line
+from amir.training.worker import build_state, work, worker_task
 
 
 class KilledError(Exception):
@@ -72,3 +77,16 @@ def test_a_run_alone_is_the_run_on_ray_bit_for_bit(
     assert losses(result.folder) == losses(alone)
     best = checkpoint.load(alone.checkpoints / str(result.best.step))
     assert best.digest == result.best.digest
+
+
+def test_shards_that_are_left_out_are_told_in_the_run(train_settings: Callable[..., Any]) -> None:
+    settings = train_settings()
+    manifest = read_manifest(settings.data.path)
+    with attempt(settings, manifest) as (folder, record):
+        task = worker_task(settings, manifest, folder, record, ["shard a is missing"])
+        device = torch.device("cpu")
+        work(task, build_state(settings, device), feed=Reader.batches, device=device)
+    [row] = [row for row in folder.rows() if "note" in row]
+    assert row["data/shards_left_out"] == 1
+    assert "shard a is missing" in row["note"]
+    assert "| without 1 damaged shards" in progress_line(folder.rows(), steps=8, batch=6)

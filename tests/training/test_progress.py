@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from amir.training.progress import Follower, progress_line
+from amir.training.progress import Follower, progress_line, told_rows
 from amir.training.run_folder import RunFolder
 
 
@@ -50,6 +50,18 @@ def test_the_last_validation_stays_in_the_line() -> None:
     rows = [trained(4), {"step": 4, **gains}, {"step": 4, "note": "resumed"}, trained(5)]
     line = progress_line(rows, steps=9, batch=8)
     assert line.endswith("gain at 4: MRI -0.13 CT +3.00 dB")
+
+
+def test_a_change_of_the_workers_is_told_until_the_next() -> None:
+    def resumed(step: int, workers: int, before: int) -> dict[str, Any]:
+        return {"step": step, "note": "resumed", "train/workers": workers, "before": before}
+
+    rows = [resumed(4, 1, 2), trained(5), resumed(8, 1, 1), *(trained(n) for n in range(9, 70))]
+    line = progress_line(told_rows(rows), steps=99, batch=8)
+    assert "| 1 workers since 4, 2 before: other rounding and gate noise" in line
+    line = progress_line(told_rows([*rows, resumed(70, 2, 1)]), steps=99, batch=8)
+    assert "| 2 workers since 70, 1 before" in line
+    assert "since 4" not in line
 
 
 def test_a_run_just_resumed_has_a_line_too() -> None:

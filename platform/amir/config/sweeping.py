@@ -98,6 +98,12 @@ class SweepSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _trials_keep_their_workers(self) -> SweepSettings:
+        if self.train.workers.least is not None:
+            raise ValueError("train.workers.least: trials are compared, each by the same workers")
+        return self
+
+    @model_validator(mode="after")
     def _has_an_end(self) -> SweepSettings:
         if self.trials is None and self.search != "grid":
             raise ValueError(f"how many trials? --trials is needed with search {self.search}")

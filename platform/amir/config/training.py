@@ -27,6 +27,8 @@ class DataSettings(Section):
     """Height and width of the crops from late_crop_from on; null keeps `crop` to the end."""
     late_crop_from: Annotated[int, Field(ge=1)] = 1
     """The step, counted from 0, that is the first with late crops."""
+    damaged: Literal["stop", "skip"] = "stop"
+    """At missing or damaged shards: refuse to start, or train without them, counted and told."""
 
 
 class ModelSettings(Section):
@@ -129,11 +131,17 @@ class CheckpointSettings(Section):
     """Steps between checkpoints: at most this many are lost by a kill."""
     keep: Annotated[int, Field(ge=1)] = 2
     """Latest checkpoints kept; the best one is kept beside them."""
+    background: bool = False
+    """Train on while one is written: for slow storage; a kill loses what was done meanwhile too."""
 
 
 class WorkerSettings(Section):
     count: Annotated[int, Field(ge=1)] = 1
     """Data-parallel training workers; the batch is divided among them."""
+    least: Annotated[int, Field(ge=1)] | None = None
+    """Go on with as few where nodes are lost, with more when they are back; null waits for all."""
+    look_seconds: PositiveFloat = 60
+    """Where fewer will do: seconds between two looks for nodes that are back."""
     cpus: PositiveFloat = 1.0
     """CPUs reserved for each worker; Ray Data needs at least one more in the cluster."""
     gpu: bool = False
@@ -142,6 +150,17 @@ class WorkerSettings(Section):
     """Torch threads of each worker; null takes its CPUs, rounded down, at least 1."""
     max_failures: Annotated[int, Field(ge=0)] = 3
     """Restarts from the latest checkpoint before the job gives up."""
+
+    @model_validator(mode="after")
+    def _least_is_least(self) -> WorkerSettings:
+        if self.least is not None and self.least > self.count:
+            raise ValueError(f"least is {self.least}, more than the count of {self.count}")
+        return self
+
+    @property
+    def counts(self) -> range:
+        """How many workers there may be at a time."""
+        return range(self.least or self.count, self.count + 1)
 
 
 class OutlierSettings(Section):
@@ -199,15 +218,16 @@ class TrainSettings(Section):
 
     @model_validator(mode="after")
     def _batch_divides_among_workers(self) -> TrainSettings:
-        if self.batch % self.workers.count:
-            raise ValueError(
-                f"batch is {self.batch}, which {self.workers.count} workers cannot share equally"
-            )
-        if self.batch // self.workers.count % self.accumulate:
-            raise ValueError(
-                f"each worker's {self.batch // self.workers.count} crops cannot be run in "
-                f"{self.accumulate} equal parts (accumulate)"
-            )
+        for count in self.workers.counts:
+            if self.batch % count:
+                raise ValueError(
+                    f"batch is {self.batch}, which {count} workers cannot share equally"
+                )
+            if self.batch // count % self.accumulate:
+                raise ValueError(
+                    f"each worker's {self.batch // count} crops cannot be run in "
+                    f"{self.accumulate} equal parts (accumulate)"
+                )
         return self
 
     @model_validator(mode="after")
@@ -221,7 +241,7 @@ class TrainSettings(Section):
         """What decides the result; where it runs and what it is called do not."""
         elsewhere = {"storage", "run", "outliers", "workers", "tracking", "dry_run"}
         return self.model_dump(mode="json", exclude={*elsewhere, "data"}) | {
-            "data": self.data.model_dump(mode="json", exclude={"path"})
+            "data": self.data.model_dump(mode="json", exclude={"path", "damaged"})
         }
 
 

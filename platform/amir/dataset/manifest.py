@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from amir import durable
 from amir.config import IntensityScale
 from amir.dataset.cohort import SPLITS, Split
+from amir.dataset.shard import damaged_place
 from amir.errors import InputError
 from amir.modality import Modality
 
@@ -174,22 +175,38 @@ def _damaged(folder: Path, reason: str) -> InputError:
 
 def check_shards(folder: Path, manifest: Manifest) -> None:
     """Compare every shard with its digest; the first that differs is named."""
-    for fault in shard_faults(folder, manifest):
+    for _, fault in shard_faults(folder, manifest):
         raise InputError(
             "invalid_dataset", f"{fault}; remove the folder and prepare the dataset again"
         )
 
 
-def shard_faults(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """Which shards are missing or damaged, file by file."""
+def sound_part(folder: Path, manifest: Manifest) -> tuple[Manifest, list[str]]:
+    """The manifest without missing and damaged shards, and what is wrong with each of these.
+
+    Its digests stay those of the whole dataset.
+    """
+    faults = {entry.file: fault for entry, fault in shard_faults(folder, manifest)}
+    shards = {
+        split: [entry for entry in entries if entry.file not in faults]
+        for split, entries in manifest.shards.items()
+    }
+    return manifest.model_copy(update={"shards": shards, "counts": _counts(shards)}), [
+        *faults.values()
+    ]
+
+
+def shard_faults(folder: Path, manifest: Manifest) -> Iterator[tuple[ShardEntry, str]]:
+    """Which shards are missing or damaged, file by file, and where."""
     for entry in (entry for split in SPLITS for entry in manifest.shards[split]):
         path = folder / entry.file
         if not path.is_file():
-            yield f"shard {entry.file} is missing in {folder}"
+            yield entry, f"shard {entry.file} is missing in {folder}"
         elif durable.sha256(path) != entry.sha256:
             yield (
+                entry,
                 f"shard {entry.file} (patient {entry.patient_id}) is damaged: its content does not "
-                "match the manifest"
+                f"match the manifest ({damaged_place(folder, entry.file)})",
             )
 
 
@@ -204,7 +221,7 @@ def verify(folder: Path) -> list[str]:
     listed = {entry.file for split in SPLITS for entry in manifest.shards[split]}
     found = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.parquet")}
     strays = [f"{name} is not in the manifest of {folder}" for name in sorted(found - listed)]
-    return [*shard_faults(folder, manifest), *strays]
+    return [*(fault for _, fault in shard_faults(folder, manifest)), *strays]
 
 
 def _counts(shards: Mapping[Split, Sequence[ShardEntry]]) -> dict[Split, dict[Modality, Counts]]:

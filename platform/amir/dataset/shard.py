@@ -76,6 +76,20 @@ class Shard:
             return [_end(chunk) for chunk in groups]
 
 
+def damaged_place(folder: Path, name: str) -> str:
+    """Where a damaged shard is: the first rows whose checksum fails, else what is beside them."""
+    try:
+        shard = Shard(folder, name)
+    except InputError:
+        return "footer"
+    for first in range(0, shard.rows, ROWS_PER_GROUP):
+        try:
+            shard.group(first // ROWS_PER_GROUP)
+        except InputError:
+            return f"rows {first} to {min(first + ROWS_PER_GROUP, shard.rows) - 1}"
+    return "footer, or between the rows"
+
+
 @contextmanager
 def damage_is_named(shard: str, place: str) -> Iterator[None]:
     """What reading a damaged file raises becomes an InputError that says which file, and where."""

@@ -90,7 +90,7 @@ def _activations(model: nn.Module, image: Tensor) -> int:
 def _of_the_network(
     state: TrainingState, phases: list[Phase], settings: TrainSettings
 ) -> Iterator[str]:
-    share = settings.batch // settings.workers.count // settings.accumulate
+    share = settings.batch // settings.workers.counts[0] // settings.accumulate
     weights = sum(p.numel() * p.element_size() for p in state.model.parameters())
     moments = sum(
         t.numel() * t.element_size()

@@ -102,5 +102,5 @@ def _values(row: dict[str, Any]) -> dict[str, float]:
     return {
         name: value
         for name, value in row.items()
-        if name not in ("step", "time") and isinstance(value, (int, float))
+        if "/" in name and isinstance(value, (int, float))  # as MLflow's metrics are called
     }

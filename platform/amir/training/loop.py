@@ -60,6 +60,7 @@ def train(
     *,
     device: torch.device,
     rank: int,
+    workers: int = 1,
     validate: Callable[[], Scores],
     save: Callable[[Scores], None],
     names: Callable[[int], Sequence[str]],
@@ -71,7 +72,7 @@ def train(
     names: of the slices in the batch of an update, counted from 0.
     """
     watch = Watch(settings.divergence, names)
-    recent = _Recent(rank, settings.workers.count, observer, watch)
+    recent = _Recent(rank, workers, observer, watch)
     objective = _objective(state, settings)
     state.network.train()
     waiting = time.monotonic()

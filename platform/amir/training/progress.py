@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from amir.modality import Modality
-from amir.tracking import BALANCE, GAIN, L1, LEFT_OUT, RATE
+from amir.tracking import BALANCE, GAIN, L1, LEFT_OUT, RATE, WITHOUT, WORKERS
 from amir.training.run_folder import RunFolder
 from amir.training.tail import Tail
 
@@ -56,7 +56,7 @@ class Follower:
 def told_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those that a line of progress is made of: a long run has many more."""
     last = rows[-ROWS_PER_MEAN:]
-    kept = [row for row in rows[:-ROWS_PER_MEAN] if LEFT_OUT in row]
+    kept = [row for row in rows[:-ROWS_PER_MEAN] if LEFT_OUT in row or "note" in row]
     validated = [row for row in rows[:-ROWS_PER_MEAN] if GAIN in row][-1:]
     return [*kept, *validated, *last]
 
@@ -77,6 +77,13 @@ def progress_line(rows: list[dict[str, Any]], *, steps: int, batch: int) -> str:
         ]
     if left_out:
         parts.append(f"{left_out} steps left out")
+    for row in [row for row in rows if WITHOUT in row][-1:]:
+        parts.append(f"without {row[WITHOUT]} damaged shards")
+    for row in [row for row in rows if _workers_changed(row)][-1:]:
+        parts.append(
+            f"{row[WORKERS]} workers since {row['step']}, {row['before']} before: other rounding "
+            "and gate noise"
+        )
     validated = [row for row in rows if GAIN in row]
     if validated:
         last = validated[-1]
@@ -87,6 +94,10 @@ def progress_line(rows: list[dict[str, Any]], *, steps: int, batch: int) -> str:
         ]
         parts.append(f"gain at {last['step']}: {' '.join(gains)} dB")
     return " | ".join(parts)
+
+
+def _workers_changed(row: dict[str, Any]) -> bool:
+    return WORKERS in row and row[WORKERS] != row["before"]
 
 
 def _by_task(rows: list[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -15,11 +16,11 @@ from amir import cluster
 from amir.checkpoint import Checkpoint
 from amir.config import TrainSettings, WorkerSettings
 from amir.dataset.loading import ACTOR_CPUS
-from amir.dataset.manifest import Manifest, check_shards, read_manifest
+from amir.dataset.manifest import Manifest, check_shards, read_manifest, sound_part
 from amir.dataset.reader import build_index
 from amir.errors import InputError
 from amir.references import find_model
-from amir.tracking import Run, tracking_uri
+from amir.tracking import tracking_uri
 from amir.training.attempt import attempt
 from amir.training.divergence import DivergedError
 from amir.training.initial import initial_model
@@ -27,8 +28,9 @@ from amir.training.pictures import draw_validation_picture
 from amir.training.progress import Follower
 from amir.training.ray_worker import train_worker
 from amir.training.run_folder import RunFolder, check_may_go_on
-from amir.training.worker import worker_task
+from amir.training.worker import WorkerTask, worker_task
 
+log = logging.getLogger(__name__)
 LASTING = (InputError, DivergedError)  # errors that come again, however often a worker is restarted
 
 
@@ -55,10 +57,11 @@ def run(
     """
     settings = _with_absolute_paths(settings)
     manifest = check(settings)
-    check_shards(settings.data.path, manifest)
+    manifest, left_out = checked_shards(settings, manifest)
     _check_cluster(settings.workers)
     with attempt(settings, manifest, tags=tags, patience=patience) as (folder, record):
-        _fit(settings, manifest, folder, record, callbacks)
+        task = worker_task(settings, manifest, folder, record, left_out)
+        _fit(task, callbacks)
         best = find_model(str(folder.path), storage=settings.storage)
         record.file(draw_validation_picture(settings, manifest, folder.path, best))
     return Result(folder, best)
@@ -74,6 +77,22 @@ def check(settings: TrainSettings) -> Manifest:
     return manifest
 
 
+def checked_shards(settings: TrainSettings, manifest: Manifest) -> tuple[Manifest, list[str]]:
+    """The manifest of what is trained on, and why each shard that it lacks is left out, by choice.
+
+    InputError at missing or damaged shards, or if leaving them out leaves a task without slices.
+    """
+    if settings.data.damaged == "stop":
+        check_shards(settings.data.path, manifest)
+        return manifest, []
+    sound, faults = sound_part(settings.data.path, manifest)
+    build_index(sound, "train", settings.data.tasks)
+    build_index(sound, "validation", settings.data.tasks)
+    for fault in faults:
+        log.warning("left out: %s", fault)
+    return sound, faults
+
+
 def _with_absolute_paths(settings: TrainSettings) -> TrainSettings:
     """A worker's current folder is another one, and on another machine."""
     uri = tracking_uri(settings.tracking, settings.storage) or "none"
@@ -87,34 +106,35 @@ def _with_absolute_paths(settings: TrainSettings) -> TrainSettings:
 
 
 def _check_cluster(workers: WorkerSettings) -> None:
+    gpus = 1 if workers.gpu else 0
+    # Of an elastic run as many as there will be: Ray takes all that fit, and room for their feeds
+    # must be left.
+    fit = cluster.places(workers.cpus, gpus)
+    count = max(workers.counts[0], min(fit, workers.count))
     cluster.require(
         cpus=workers.cpus,
-        gpus=1 if workers.gpu else 0,
-        workers=workers.count,
-        beside=workers.count * ACTOR_CPUS,
-        purpose=f"training with {workers.count} workers and their data feeds",
+        gpus=gpus,
+        workers=count,
+        beside=count * ACTOR_CPUS,
+        purpose=f"training with {count} workers and their data feeds",
         remedy="lower --workers.count or --workers.cpus, or add nodes (Ray would wait for ever)",
     )
 
 
-def _fit(
-    settings: TrainSettings,
-    manifest: Manifest,
-    folder: RunFolder,
-    record: Run,
-    callbacks: Sequence[Any],
-) -> None:
+def _fit(task: WorkerTask, callbacks: Sequence[Any]) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
-    workers = settings.workers
+    settings, folder = task.settings, task.folder
+    workers, least = settings.workers, settings.workers.counts[0]
     # Ray keeps its own state apart, and never a checkpoint: the run folder is the one truth.
     ray_folder = folder.path / "ray"
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"task": worker_task(settings, manifest, folder, record)},
+        train_loop_config={"task": task},
         scaling_config=ScalingConfig(
-            num_workers=workers.count,
+            num_workers=workers.count if least == workers.count else (least, workers.count),
+            elastic_resize_monitor_interval_s=workers.look_seconds,
             use_gpu=workers.gpu,
             resources_per_worker={"CPU": workers.cpus} | ({"GPU": 1} if workers.gpu else {}),
         ),

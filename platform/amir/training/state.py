@@ -1,26 +1,28 @@
-"""What a training run is at a step, and how it is saved and taken up again."""
+"""What a training run is at a step, as tensors and numbers, and from them again."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from amir import checkpoint, durable
 from amir.checkpoint import Checkpoint
 from amir.config import TrainSettings
 from amir.losses import UncertaintyBalance
 from amir.training.average import WeightAverage
 from amir.training.contrast import MomentumContrast, momentum_contrast
 from amir.training.optimizer import build_optimizers
-from amir.training.run_folder import RunFolder
-from amir.training.validation import Scores, mean_gain
+
+
+class Snapshot(NamedTuple):
+    """weights: of the network that is kept. tensors, values: what only resuming needs."""
+
+    weights: Mapping[str, Tensor]
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
 
 
 @dataclass
@@ -47,23 +49,23 @@ class TrainingState:
         """The network that is validated, and whose weights a checkpoint holds."""
         return self.model if self.average is None else self.average.model
 
-    def save(
-        self, folder: Path, *, settings: Mapping[str, Any], scores: Mapping[str, Any], workers: int
-    ) -> Checkpoint:
-        """Write folder/STEP; data position and random numbers follow from the step alone."""
+    def snapshot(self, *, workers: int, copied: bool) -> Snapshot:
+        """What a checkpoint of this step holds; data position and random numbers follow from the
+        step alone.
+
+        copied: apart from the state, which may go on meanwhile; else it must wait.
+        """
         values = {
             "step": self.step,
             "best_step": self.best_step,
             "best_gain": self.best_gain,
             "workers": workers,
         }
-        return checkpoint.save(
-            folder / str(self.step),
-            weights=self.kept.state_dict(),
-            settings=settings,
-            scores=scores,
-            state=(self._optimizer_tensors() | self._beside_tensors(), values),
-        )
+        tensors = self._optimizer_tensors() | self._beside_tensors()
+        weights: Mapping[str, Tensor] = self.kept.state_dict()
+        if copied:
+            weights, tensors = _on_the_cpu(weights), _on_the_cpu(tensors)
+        return Snapshot(weights, tensors, values)
 
     def resume(self, saved: Checkpoint) -> int:
         """Take up a checkpoint; returns with how many workers it was made."""
@@ -134,71 +136,11 @@ def training_state(settings: TrainSettings, model: nn.Module, network: nn.Module
     )
 
 
-def save_checkpoint(
-    state: TrainingState,
-    folder: RunFolder,
-    *,
-    settings: Mapping[str, Any],
-    scores: Scores,
-    workers: int,
-    keep: int,
-) -> None:
-    """Save the state in its run's folder, mark it if it is the best, remove what is not kept."""
-    gain = mean_gain(scores)
-    is_best = bool(scores) and (state.best_gain is None or gain > state.best_gain)
-    if is_best:
-        state.best_step, state.best_gain = state.step, gain
-    named = {str(task): score._asdict() for task, score in scores.items()}
-    state.save(folder.checkpoints, settings=settings, scores=named, workers=workers)
-    _mark_best(folder.checkpoints, state.best_step)
-    prune(folder.checkpoints, keep=keep, best=state.best_step)
-
-
-def take_up(state: TrainingState, folder: RunFolder, *, rank: int, workers: int) -> None:
-    """Go on from the newest sound checkpoint, if there is one, and forget what came after it.
-
-    Every worker reads the same folder before any writes to it.
-    """
-    saved = checkpoint.latest(folder.checkpoints)
-    before = workers if saved is None else state.resume(saved)
-    _check_all_stand_at(state.step, workers)
-    if state.best_step not in checkpoint.saved_steps(folder.checkpoints):
-        state.best_step = state.best_gain = None  # removed for a better one that is damaged now
-    if rank == 0:
-        _mark_best(folder.checkpoints, state.best_step)
-        again = folder.forget_after(state.step)
-        if saved is not None or again:
-            # Other workers, other gate noise.
-            note = f"resumed by {workers} workers, saved by {before}"
-            folder.append([{"step": state.step, "note": note, "again": again}])
-
-
-def prune(folder: Path, *, keep: int, best: int | None) -> None:
-    """Remove all checkpoints but the latest `keep` and the best."""
-    for step in checkpoint.saved_steps(folder)[:-keep]:
-        if step != best:
-            shutil.rmtree(folder / str(step))
-
-
-def _mark_best(folder: Path, step: int | None) -> None:
-    if step is None:
-        (folder / "best").unlink(missing_ok=True)
-    else:
-        durable.write_text(folder / "best", str(step))
-
-
-def _check_all_stand_at(step: int, workers: int) -> None:
-    if workers == 1:
-        return
-    steps: list[int] = [0] * workers
-    dist.all_gather_object(steps, step)
-    if len(set(steps)) > 1:
-        raise RuntimeError(
-            f"workers found checkpoints of different steps {steps}: the storage folder must be one "
-            "and the same on every node"
-        )
-
-
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin so, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _on_the_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that no later step changes."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import closing
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +20,8 @@ from amir.dataset.plan import Plan
 from amir.dataset.reader import Batch, Reader, build_index
 from amir.dataset.slices import SlicePair, spread_slices
 from amir.inference.restorer import Restorer
-from amir.tracking import Run
+from amir.tracking import WITHOUT, Run
+from amir.training.background import Background
 from amir.training.forwarding import Forwarder
 from amir.training.initial import initial_model
 from amir.training.loop import train
@@ -27,7 +29,8 @@ from amir.training.observer import RunObserver
 from amir.training.phases import phases
 from amir.training.record import resume_record
 from amir.training.run_folder import RunFolder
-from amir.training.state import TrainingState, save_checkpoint, take_up, training_state
+from amir.training.saving import save_checkpoint, take_up
+from amir.training.state import TrainingState, training_state
 from amir.training.validation import Scores, mean_gain, validate
 
 Feed = Callable[[Reader, int, int], Generator[Batch, None, None]]
@@ -37,7 +40,8 @@ Feed = Callable[[Reader, int, int], Generator[Batch, None, None]]
 class WorkerTask:
     """What every worker of a run is given.
 
-    describe: what a checkpoint says of itself, given its step.
+    describe: what a checkpoint says of itself, given its step. left_out: what is wrong with each
+    shard that the manifest had and that is trained without.
     """
 
     settings: TrainSettings
@@ -45,10 +49,15 @@ class WorkerTask:
     folder: RunFolder
     mlflow_run_id: str | None
     describe: Callable[..., dict[str, Any]]
+    left_out: tuple[str, ...] = ()
 
 
 def worker_task(
-    settings: TrainSettings, manifest: Manifest, folder: RunFolder, record: Run
+    settings: TrainSettings,
+    manifest: Manifest,
+    folder: RunFolder,
+    record: Run,
+    left_out: Sequence[str] = (),
 ) -> WorkerTask:
     """The task of a run, told to every worker of it."""
     describe = partial(
@@ -59,7 +68,7 @@ def worker_task(
         dataset_digest=manifest.dataset_digest,
         code_version=code_version(),
     )
-    return WorkerTask(settings, manifest, folder, record.id or None, describe)
+    return WorkerTask(settings, manifest, folder, record.id or None, describe, tuple(left_out))
 
 
 def build_state(
@@ -87,10 +96,12 @@ def work(
     """Train from the newest checkpoint of the run's folder to the last step.
 
     feed: called with the reader, the first step and the end. report: called after each checkpoint,
-    by every worker.
+    by every worker; one that is written in the background has only begun.
     """
     settings, folder = task.settings, task.folder
     take_up(state, folder, rank=rank, workers=workers)
+    if rank == 0 and task.left_out:
+        folder.append([_note_of_left_out(state.step, task.left_out)])
     restorer = Restorer(state.kept, intensity=task.manifest.intensity, device=device)
     pairs = _validation_pairs(task)
 
@@ -103,18 +114,23 @@ def work(
                 scores=scores,
                 workers=workers,
                 keep=settings.checkpoints.keep,
+                background=background,
             )
         report({"step": state.step, "gain": mean_gain(scores)})
 
     batches = _batches(task, state.step, feed)
     # Closed whatever happens: the feed's threads would else outlive what they need.
-    with closing(batches), Forwarder(folder, _record(task, rank)):
+    with ExitStack() as stack:
+        stack.enter_context(closing(batches))
+        stack.enter_context(Forwarder(folder, _record(task, rank)))
+        background = stack.enter_context(Background()) if settings.checkpoints.background else None
         train(
             state,
             batches,
             settings,
             device=device,
             rank=rank,
+            workers=workers,
             validate=lambda: validate(restorer, pairs, rank=rank, workers=workers),
             save=save,
             names=_reader(task, settings.data.crop).names,
@@ -125,6 +141,17 @@ def work(
 def torch_threads(workers: WorkerSettings) -> int:
     """Threads of each worker's operations: as set, else the CPUs it has reserved, rounded down."""
     return workers.threads or max(1, int(workers.cpus))
+
+
+def _note_of_left_out(step: int, faults: Sequence[str]) -> dict[str, Any]:
+    """A line of metrics.jsonl."""
+    note = f"without {len(faults)} shards, so slices come in another order: {'; '.join(faults)}"
+    return {
+        "step": step,
+        "time": time.time_ns() // 1_000_000,
+        "note": note,
+        WITHOUT: len(faults),
+    }
 
 
 def _validation_pairs(task: WorkerTask) -> list[SlicePair]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
-from amir import checkpoint
+from amir import checkpoint, durable
+from amir.dataset.reader import Batch, Reader
 from amir.modality import Modality
 from amir.references import best_step
-from amir.training.state import prune
+from amir.training.alone import train_alone
+from amir.training.background import Background
+from amir.training.saving import prune, save_checkpoint
 from amir.training.validation import TaskScore
 
 
@@ -94,9 +98,31 @@ def test_a_best_that_was_removed_for_a_damaged_one_is_not_believed(
 def test_a_resumed_run_says_so_in_its_metrics(run: Any, local_run: Callable[..., Any]) -> None:
     save(run, 10, 0.1)
     resumed = local_run(run.settings)
-    assert resumed.folder.rows() == [
-        {"step": 10, "note": "resumed by 1 workers, saved by 1", "again": 0}
-    ]
+    [row] = resumed.folder.rows()
+    assert row.pop("time") > 0
+    assert row == {
+        "step": 10,
+        "note": "resumed by 1 workers, saved by 1",
+        "train/workers": 1,
+        "before": 1,
+        "again": 0,
+    }
+
+
+def test_a_run_resumed_by_other_workers_says_what_is_different(
+    run: Any, local_run: Callable[..., Any]
+) -> None:
+    save_checkpoint(
+        run.state,
+        run.folder,
+        settings=run.settings_of_checkpoint(),
+        scores={},
+        workers=2,
+        keep=2,
+    )
+    [row] = local_run(run.settings).folder.rows()
+    assert (row["before"], row["train/workers"]) == (2, 1)
+    assert "other rounding and other gate noise" in row["note"]
 
 
 def test_a_checkpoint_without_training_state_resumes_nothing(
@@ -105,3 +131,56 @@ def test_a_checkpoint_without_training_state_resumes_nothing(
     save_checkpoint(run.folder.checkpoints / "10", trains=False)
     with pytest.raises(ValueError, match="no run can resume"):
         local_run(run.settings)
+
+
+def test_what_a_kill_left_half_written_is_removed_when_the_run_goes_on(
+    run: Any, local_run: Callable[..., Any]
+) -> None:
+    save(run, 10, 0.1)
+    half = run.folder.checkpoints / ".0123.partial"
+    half.mkdir()
+    (half / "weights.safetensors").write_bytes(b"half")
+    local_run(run.settings)
+    assert sorted(path.name for path in run.folder.checkpoints.iterdir()) == ["10", "best"]
+
+
+def test_a_slow_disk_does_not_stop_a_training_that_saves_in_the_background(
+    train_settings: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beyond, flush, batches = Event(), durable.flush, Reader.batches
+
+    def slow_flush(path: Path) -> None:
+        if "checkpoints" in path.parts:
+            assert beyond.wait(60), "the training waited for the disk"
+        flush(path)
+
+    def announced(reader: Any, start: int, end: int) -> Generator[Batch, None, None]:
+        for batch in batches(reader, start, end):
+            if int(batch["step"][0]) == 5:  # the checkpoint of step 4 is being written
+                beyond.set()
+            yield batch
+
+    chosen = {"checkpoints.every": 4, "checkpoints.background": True, "steps": 7}
+    with monkeypatch.context() as patched:
+        patched.setattr(durable, "flush", slow_flush)
+        patched.setattr(Reader, "batches", announced)
+        slow = train_alone(train_settings(run="slow", **chosen))
+    waiting = train_alone(
+        train_settings(run="waiting", **chosen | {"checkpoints.background": False})
+    )
+    assert kept(slow.checkpoints) == kept(waiting.checkpoints) == [4, 7]
+    for step in ("4", "7"):
+        mine, theirs = (checkpoint.load(f.checkpoints / step) for f in (slow, waiting))
+        assert mine.weights_sha256 == theirs.weights_sha256, step
+
+
+def test_what_goes_wrong_in_the_background_is_told() -> None:
+    def fail() -> None:
+        raise OSError(28, "no room")
+
+    with Background() as background:
+        background.start(fail)
+        with pytest.raises(OSError, match="no room"):
+            background.start(fail)
+    with pytest.raises(OSError, match="no room"), Background() as background:
+        background.start(fail)
