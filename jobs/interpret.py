@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from amir.command_line import settings_from
 from amir.config import InterpretSettings
-from amir.evaluation.interpret import interpret
+from amir.evaluation.routing.interpret import interpret
 from amir.job import run_job, say
 
 

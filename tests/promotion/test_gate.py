@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from amir.config import GateSettings
-from amir.evaluation.hot_regions import HotRegion
-from amir.evaluation.patients import TaskScores
-from amir.evaluation.quantities import ScanQuantities
+from amir.evaluation.quantities.hot_regions import HotRegion
+from amir.evaluation.quantities.scan_quantities import ScanQuantities
+from amir.evaluation.tables.patients import TaskScores
 from amir.modality import Modality
 from amir.promotion.gate import Evidence, Verdict, judge, not_finite
 

@@ -23,14 +23,14 @@ from amir.evaluation.methods import (
 from amir.evaluation.provenance import check_unseen
 from amir.evaluation.results import MethodRecord, Record, write_results
 from amir.evaluation.scores import Comparison, Each, device_of, on_ray, score_split, tasks_of
-from amir.evaluation.tables import ScoreTable, tabulate
-from amir.evaluation.tables_csv import as_csv, comparisons_as_csv, patients_as_csv
-from amir.evaluation.tables_text import (
+from amir.evaluation.tables.as_csv import as_csv, comparisons_as_csv, patients_as_csv
+from amir.evaluation.tables.as_text import (
     as_latex,
     as_markdown,
     details_as_markdown,
     patients_as_markdown,
 )
+from amir.evaluation.tables.numbers import ScoreTable, tabulate
 from amir.inference.restorer import Restorer
 from amir.panels import Panel, draw_panels
 from amir.references import find_model

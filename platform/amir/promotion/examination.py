@@ -17,8 +17,8 @@ from amir.config import EvaluateSettings, PromoteSettings
 from amir.dataset.manifest import Manifest, read_manifest
 from amir.errors import InputError
 from amir.evaluation.evaluate import Evaluation, evaluate
-from amir.evaluation.measure import stored_quantities
 from amir.evaluation.methods import BASELINE
+from amir.evaluation.quantities.measure import stored_quantities
 from amir.evaluation.scores import Each, device_of
 from amir.inference.restorer import Restorer
 from amir.modality import Modality

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from amir.config import GateSettings
-from amir.evaluation.agreement import concordance
-from amir.evaluation.patients import TaskScores
-from amir.evaluation.quantities import ScanQuantities
-from amir.evaluation.statistics import FEWEST_PATIENTS, patient_interval
+from amir.evaluation.quantities.agreement import concordance
+from amir.evaluation.quantities.scan_quantities import ScanQuantities
+from amir.evaluation.tables.patients import TaskScores
+from amir.evaluation.tables.statistics import FEWEST_PATIENTS, patient_interval
 from amir.modality import Modality
 
 

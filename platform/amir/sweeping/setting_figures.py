@@ -9,7 +9,7 @@ import numpy as np
 
 from amir.config import Axis
 from amir.evaluation.charts import INK, Chart, drawing, plain
-from amir.evaluation.statistics import holm
+from amir.evaluation.tables.statistics import holm
 from amir.sweeping.gain_colours import BAD, GOOD
 from amir.sweeping.influence import FEWEST_IN_GROUP, Group, Values, alike, groups
 from amir.sweeping.subject import Subject, is_continuous, marks, value_at, written

@@ -10,7 +10,7 @@ from amir.evaluation.evaluate import evaluate
 from amir.evaluation.methods import BASELINE
 from amir.evaluation.paper.recipes import Recipes, parameters
 from amir.evaluation.scores import Each, on_ray
-from amir.evaluation.tables import ScoreTable
+from amir.evaluation.tables.numbers import ScoreTable
 from amir.modality import Modality
 
 Metrics = Mapping[str, float | None]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from amir import durable
 from amir.config import FigureName, InterpretSettings
-from amir.evaluation.interpret import interpret
+from amir.evaluation.routing.interpret import interpret
 
 CHARTS: dict[FigureName, str] = {
     "Ib": "interference",

@@ -13,13 +13,13 @@ import numpy as np
 
 from amir import durable
 from amir.config import TableName
-from amir.evaluation.grid import Cell, Column, Grid, Row, latex, markdown
 from amir.evaluation.methods import BASELINE
 from amir.evaluation.paper.printed import printed
 from amir.evaluation.paper.results import Metrics, Result
 from amir.evaluation.paper.rows import EVERY_TASK, TABLES, PaperRow, PaperTable
 from amir.evaluation.scan_scores import PAPER_METRICS
-from amir.evaluation.tables_text import TASK_NAMES
+from amir.evaluation.tables.as_text import TASK_NAMES
+from amir.evaluation.tables.grid import Cell, Column, Grid, Row, latex, markdown
 from amir.modality import Modality
 
 MINIATURE = "miniature: not comparable"

@@ -9,8 +9,8 @@ import numpy as np
 
 from amir.dataset.slices import SlicePair, read_shard
 from amir.evaluation.failures import SliceGain, worst_median_best
-from amir.evaluation.measure import histograms
-from amir.evaluation.quantities import Image, ScanQuantities
+from amir.evaluation.quantities.measure import histograms
+from amir.evaluation.quantities.scan_quantities import Image, ScanQuantities
 from amir.evaluation.report.pictures import Window, error_png, grey_png, window_of
 from amir.evaluation.report.subject import Subject
 from amir.inference.restorer import Restorer

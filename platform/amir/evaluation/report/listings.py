@@ -14,10 +14,10 @@ from amir.code_version import versions
 from amir.command_line import read_yaml
 from amir.dataset.cohort import SPLITS
 from amir.dataset.manifest import Manifest
-from amir.evaluation.agreement import Agreement
 from amir.evaluation.failures import SliceGain, made_worse
-from amir.evaluation.measure import suv_agreement
-from amir.evaluation.quantities import ScanQuantities, assumption
+from amir.evaluation.quantities.agreement import Agreement
+from amir.evaluation.quantities.measure import suv_agreement
+from amir.evaluation.quantities.scan_quantities import ScanQuantities, assumption
 from amir.evaluation.report.quantity_figures import SUV_NAMES
 from amir.modality import MODELLING_RANGES, Modality
 from amir.pages.listing import Listing

@@ -11,9 +11,8 @@ from amir import durable
 from amir.config import InterpretSettings, ReportSettings, TrackingSettings
 from amir.errors import InputError
 from amir.evaluation.failures import SliceGain, made_worse, slice_gains
-from amir.evaluation.interpret import Interpretation, interpret
-from amir.evaluation.measure import measure_split, write_quantities
-from amir.evaluation.quantities import ScanQuantities
+from amir.evaluation.quantities.measure import measure_split, write_quantities
+from amir.evaluation.quantities.scan_quantities import ScanQuantities
 from amir.evaluation.report.curves import draw_curves, read_metrics
 from amir.evaluation.report.examples import draw_examples
 from amir.evaluation.report.listings import (
@@ -32,8 +31,9 @@ from amir.evaluation.report.quantity_figures import draw_quantities
 from amir.evaluation.report.score_figures import draw_patient_gains
 from amir.evaluation.report.score_tables import view
 from amir.evaluation.report.subject import Subject, read_subject
-from amir.evaluation.routing import record_routing
-from amir.evaluation.tables_text import (
+from amir.evaluation.routing.interpret import Interpretation, interpret
+from amir.evaluation.routing.observed import record_routing
+from amir.evaluation.tables.as_text import (
     INTERVALS,
     as_markdown,
     further_grid,

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amir.evaluation.charts import INK, SERIES_COLOURS, Chart, drawing, plain
-from amir.evaluation.measure import SUV_QUANTITIES, histograms
-from amir.evaluation.quantities import BINS, ScanQuantities
+from amir.evaluation.quantities.measure import SUV_QUANTITIES, histograms
+from amir.evaluation.quantities.scan_quantities import BINS, ScanQuantities
 from amir.modality import MODELLING_RANGES, Modality
 
 COLOURS = {"target": INK, "degraded": SERIES_COLOURS[1], "restored": SERIES_COLOURS[0]}

@@ -8,7 +8,7 @@ import numpy as np
 
 from amir.evaluation.charts import INK, SERIES_COLOURS, Chart, drawing, plain
 from amir.evaluation.methods import BASELINE
-from amir.evaluation.tables import ScoreTable
+from amir.evaluation.tables.numbers import ScoreTable
 from amir.modality import Modality
 
 MOST_NAMES = 40  # patients whose names fit below each other

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from amir.evaluation.grid import DIGITS, HEADS, LOWER_IS_BETTER, MARK, NOTHING, Cell, Grid, ranks
+from amir.evaluation.tables.grid import (
+    DIGITS,
+    HEADS,
+    LOWER_IS_BETTER,
+    MARK,
+    NOTHING,
+    Cell,
+    Grid,
+    ranks,
+)
 
 
 @dataclass(frozen=True)

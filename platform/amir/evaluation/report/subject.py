@@ -11,9 +11,9 @@ from amir.checkpoint import Checkpoint, load
 from amir.config import ReportSettings
 from amir.dataset.manifest import Manifest, read_manifest
 from amir.errors import InputError
-from amir.evaluation.measure import Restore, restored_by, stored_in
+from amir.evaluation.quantities.measure import Restore, restored_by, stored_in
 from amir.evaluation.results import MethodRecord, Record, read_record, read_scores
-from amir.evaluation.tables import ScoreTable, tabulate
+from amir.evaluation.tables.numbers import ScoreTable, tabulate
 from amir.inference.restorer import Restorer
 
 

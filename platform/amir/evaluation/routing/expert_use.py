@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from amir.evaluation.routing import SliceRouting
+from amir.evaluation.routing.observed import SliceRouting
 from amir.modality import Modality
 
 SCHEMA = pa.schema(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from amir.degradations.kspace import crop_kspace, keep_central_kspace
 from amir.degradations.low_count import thin_counts
 from amir.degradations.low_dose import lower_dose
-from amir.evaluation.hallucination import (
+from amir.evaluation.quantities.hallucination import (
     kspace_change,
     projection_change_ct,
     projection_change_pet,

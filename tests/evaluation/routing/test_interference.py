@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from amir.errors import InputError
-from amir.evaluation.interference import WHOLE, layers_of, task_interference
+from amir.evaluation.routing.interference import WHOLE, layers_of, task_interference
 from amir.modality import Modality
 from amir.models.registry import build_model
 from amir.models.restored import Restored

@@ -11,7 +11,7 @@ import pytest
 
 from amir.dataset.manifest import Manifest, read_manifest
 from amir.dataset.slices import SlicePair, read_shard
-from amir.evaluation.quantities import (
+from amir.evaluation.quantities.scan_quantities import (
     IMAGES,
     ScanQuantities,
     assumption,

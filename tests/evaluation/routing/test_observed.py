@@ -14,8 +14,8 @@ from torch import nn
 from amir.dataset.manifest import read_manifest
 from amir.dataset.slices import SlicePair, middle_slice
 from amir.errors import InputError
-from amir.evaluation.expert_use import mean_use, task_information, use_of
-from amir.evaluation.routing import record_routing, route_slice
+from amir.evaluation.routing.expert_use import mean_use, task_information, use_of
+from amir.evaluation.routing.observed import record_routing, route_slice
 from amir.inference.expert_counts import level_name
 from amir.inference.restorer import Restorer
 from amir.modality import Modality

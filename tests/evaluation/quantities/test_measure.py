@@ -11,7 +11,7 @@ import pytest
 
 from amir.checkpoint import load
 from amir.dataset.manifest import read_manifest
-from amir.evaluation.measure import (
+from amir.evaluation.quantities.measure import (
     histograms,
     measure_split,
     restored_by,

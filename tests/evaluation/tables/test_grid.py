@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from amir.evaluation.grid import Column, Grid, Row, latex, markdown, ranks
+from amir.evaluation.tables.grid import Column, Grid, Row, latex, markdown, ranks
 
 TASKS = ("MRI super-resolution", "CT denoising")
 GRID = Grid(

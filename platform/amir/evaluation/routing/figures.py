@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amir.evaluation.charts import SERIES_COLOURS, TASK_COLOURS, Chart, drawing
-from amir.evaluation.expert_use import mean_use, task_information
-from amir.evaluation.interference import Interference
-from amir.evaluation.routing import SliceRouting
+from amir.evaluation.routing.expert_use import mean_use, task_information
+from amir.evaluation.routing.interference import Interference
+from amir.evaluation.routing.observed import SliceRouting
 from amir.modality import Modality
 from amir.panels import window
 

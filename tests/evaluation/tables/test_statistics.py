@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from amir.evaluation.statistics import holm, paired_p, patient_interval, smallest_p
+from amir.evaluation.tables.statistics import holm, paired_p, patient_interval, smallest_p
 
 
 def test_fewer_than_five_patients_have_no_interval() -> None:

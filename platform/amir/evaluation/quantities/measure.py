@@ -18,8 +18,13 @@ from amir.dataset.cohort import Split
 from amir.dataset.manifest import Manifest, ShardEntry, read_manifest
 from amir.dataset.slices import SlicePair, read_shard
 from amir.errors import InputError
-from amir.evaluation.agreement import Agreement, agree
-from amir.evaluation.quantities import IMAGES, ScanQuantities, assumption, measure_scan
+from amir.evaluation.quantities.agreement import Agreement, agree
+from amir.evaluation.quantities.scan_quantities import (
+    IMAGES,
+    ScanQuantities,
+    assumption,
+    measure_scan,
+)
 from amir.evaluation.stored import read_restored
 from amir.inference.restorer import Restorer
 from amir.modality import MODELLING_RANGES, Modality

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from amir.evaluation.agreement import agree, concordance
+from amir.evaluation.quantities.agreement import agree, concordance
 
 TRUE = [1.0, 2.0, 4.0, 7.0, 11.0, 16.0]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from amir.evaluation.comparisons import SIGNIFICANT, Paired
-from amir.evaluation.grid import HEADS, MARK, Cell, Column, Grid, Row, latex, markdown, ranks
 from amir.evaluation.methods import BASELINE
-from amir.evaluation.patients import TaskScores
 from amir.evaluation.scan_scores import FURTHER_METRICS, PAPER_METRICS
-from amir.evaluation.statistics import FEWEST_PATIENTS, Interval, smallest_p
-from amir.evaluation.tables import ScoreTable
+from amir.evaluation.tables.comparisons import SIGNIFICANT, Paired
+from amir.evaluation.tables.grid import HEADS, MARK, Cell, Column, Grid, Row, latex, markdown, ranks
+from amir.evaluation.tables.numbers import ScoreTable
+from amir.evaluation.tables.patients import TaskScores
+from amir.evaluation.tables.statistics import FEWEST_PATIENTS, Interval, smallest_p
 from amir.modality import SCORING_RANGES, Modality
 
 TASK_NAMES = {

@@ -13,9 +13,8 @@ import pytest
 from amir.errors import InputError
 from amir.evaluation.methods import BASELINE
 from amir.evaluation.scan_scores import SCHEMA
-from amir.evaluation.tables import ScoreTable, tabulate
-from amir.evaluation.tables_csv import as_csv, comparisons_as_csv, patients_as_csv
-from amir.evaluation.tables_text import (
+from amir.evaluation.tables.as_csv import as_csv, comparisons_as_csv, patients_as_csv
+from amir.evaluation.tables.as_text import (
     as_latex,
     as_markdown,
     details_as_markdown,
@@ -23,6 +22,7 @@ from amir.evaluation.tables_text import (
     patients_as_markdown,
     score_grid,
 )
+from amir.evaluation.tables.numbers import ScoreTable, tabulate
 from amir.modality import Modality
 
 OURS = "AMIR"

@@ -14,7 +14,7 @@ import torch
 from amir.config import InterpretSettings
 from amir.dataset.manifest import read_manifest
 from amir.dataset.slices import spread_slices
-from amir.evaluation.interpret import Interpretation, crop_batches, interpret
+from amir.evaluation.routing.interpret import Interpretation, crop_batches, interpret
 from amir.modality import Modality
 
 CHARTS = [

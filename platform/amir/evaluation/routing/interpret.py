@@ -19,18 +19,18 @@ from amir.config import InterpretSettings
 from amir.dataset.manifest import Manifest, read_manifest
 from amir.dataset.slices import SlicePair, spread_slices
 from amir.errors import InputError
-from amir.evaluation import expert_use
 from amir.evaluation.charts import Chart
-from amir.evaluation.instructions import project, separation
-from amir.evaluation.interference import Batch, Interference, task_interference
-from amir.evaluation.routing import SliceRouting, route_slice
-from amir.evaluation.routing_figures import (
+from amir.evaluation.routing import expert_use
+from amir.evaluation.routing.figures import (
     draw_channel_masks,
     draw_expert_maps,
     draw_expert_use,
     draw_instructions,
     draw_interference,
 )
+from amir.evaluation.routing.instructions import project, separation
+from amir.evaluation.routing.interference import Batch, Interference, task_interference
+from amir.evaluation.routing.observed import SliceRouting, route_slice
 from amir.inference.restorer import Restorer
 from amir.modality import Modality, normalise
 from amir.references import find_model

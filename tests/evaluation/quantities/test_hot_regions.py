@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from amir.evaluation.hot_regions import hot_regions
+from amir.evaluation.quantities.hot_regions import hot_regions
 
 VOXEL_ML = 0.064  # 4 mm
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from amir.evaluation.comparisons import Paired, compare_all
 from amir.evaluation.methods import BASELINE
-from amir.evaluation.patients import TaskScores, task_scores
 from amir.evaluation.scan_scores import FURTHER_METRICS, PAPER_METRICS
-from amir.evaluation.statistics import Interval, patient_interval
+from amir.evaluation.tables.comparisons import Paired, compare_all
+from amir.evaluation.tables.patients import TaskScores, task_scores
+from amir.evaluation.tables.statistics import Interval, patient_interval
 from amir.modality import Modality
 
 

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from amir.dataset.slices import SlicePair
 from amir.degradations.photon_estimate import flat_noise, window_pixels
-from amir.evaluation.hallucination import (
+from amir.evaluation.quantities.hallucination import (
     ASSUMPTIONS,
     UNKNOWN,
     kspace_change,
     projection_change_ct,
     projection_change_pet,
 )
-from amir.evaluation.hot_regions import ISOCONTOUR, HotRegion, hot_regions
+from amir.evaluation.quantities.hot_regions import ISOCONTOUR, HotRegion, hot_regions
 from amir.modality import MODELLING_RANGES, Modality
 
 Image = NDArray[np.float32]

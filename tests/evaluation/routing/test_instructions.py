@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from amir.evaluation.instructions import project, separation
+from amir.evaluation.routing.instructions import project, separation
 
 
 def groups(count: int, distance: float) -> np.ndarray:

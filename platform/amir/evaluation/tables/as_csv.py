@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 
 from amir.evaluation.scan_scores import FURTHER_METRICS, PAPER_METRICS
-from amir.evaluation.statistics import smallest_p
-from amir.evaluation.tables import ScoreTable
+from amir.evaluation.tables.numbers import ScoreTable
+from amir.evaluation.tables.statistics import smallest_p
 
 
 def as_csv(table: ScoreTable) -> str:

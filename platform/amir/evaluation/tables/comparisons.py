@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from amir.evaluation.patients import TaskScores
 from amir.evaluation.scan_scores import PAPER_METRICS
-from amir.evaluation.statistics import holm, paired_p
+from amir.evaluation.tables.patients import TaskScores
+from amir.evaluation.tables.statistics import holm, paired_p
 from amir.modality import Modality
 
 SIGNIFICANT = 0.05

@@ -1,0 +1,1 @@
+"""What the routing does: expert use, instructions, interference, and the job that draws them."""

@@ -1,0 +1,1 @@
+"""Score rows to the paper's tables: by patient, with intervals and tests, as text and as CSV."""
