@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from amir.evaluation.statistics import paired_p
 
 from amir import durable
 from amir.command_line import settings_from
@@ -27,6 +26,7 @@ from amir.config import TrainSettings
 from amir.dataset.manifest import check_shards, read_manifest
 from amir.dataset.slices import SlicePair, read_shard
 from amir.errors import InputError
+from amir.evaluation.tables.statistics import paired_p
 from amir.inference.restorer import Restorer
 from amir.modality import Modality
 from amir.references import find_model
