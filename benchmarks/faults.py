@@ -14,9 +14,17 @@ import time
 
 # In the order of the table of faults; a module has TARGET and run(quick=...) -> Outcome.
 ROWS = {
+    "F1": "worker_dies",
+    "F2": "driver_dies",
+    "F3": "node_lost",
+    "F4": "killed_while_saving",
+    "F5": "damaged_checkpoints",
+    "F6": "damaged_shards",
     "F7": "replicas_die",
     "F8": "serve_dies",
     "F9": "model_swap",
+    "F11": "mlflow_away",
+    "F12": "disk_full",
     "F13": "clients_leave",
     "F14": "bombs",
     "F15": "archives",

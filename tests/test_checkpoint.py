@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 
 from amir import checkpoint, durable
 from amir.checkpoint import Checkpoint
@@ -170,3 +171,16 @@ def test_a_run_without_checkpoints_has_no_latest(
     with caplog.at_level(logging.WARNING):
         assert checkpoint.latest(tmp_path / "none") is None
     assert (checkpoint.saved_steps(tmp_path / "none"), caplog.text) == ([], "")
+
+
+def test_a_full_disk_is_named_though_safetensors_words_it_otherwise(
+    save_checkpoint: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(tensors: object, path: Path) -> None:
+        raise SafetensorError("Error while serializing: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fails)
+    with pytest.raises(InputError, match="no room left") as caught:
+        save_checkpoint(tmp_path / "100")
+    assert caught.value.code == "disk_full"
+    assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -124,15 +125,14 @@ def save(
 ) -> Checkpoint:
     """Write a checkpoint folder that is either whole or not there."""
     import yaml
-    from safetensors.torch import save_file
 
     with durable.replaced_folder(folder) as beside:
-        save_file(_storable(weights), beside / "weights.safetensors")
+        _write_tensors(beside / "weights.safetensors", weights)
         _write(beside / "settings.yaml", yaml.safe_dump(dict(settings), sort_keys=False))
         _write(beside / "scores.json", json.dumps(scores, indent=1))
         if state is not None:
             tensors, values = state
-            save_file(_storable(tensors), beside / "training_state.safetensors")
+            _write_tensors(beside / "training_state.safetensors", tensors)
             _write(beside / "training_state.json", json.dumps(values))
         digests = _write_digests(beside)
     return Checkpoint(folder, dict(settings), dict(scores), digests["weights.safetensors"])
@@ -282,8 +282,17 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """An OSError of the system arrives as one: safetensors puts it into words of its own."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+    except SafetensorError as error:
+        if number := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(number[1]), str(error)) from error
+        raise
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,138 @@
+"""F1: training workers are killed at random times, also while they start and while they save."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from amir.training.ray_trainer import run as train
+from amir.training.run_folder import RunFolder
+from benchmarks.fault_rows.outcome import Outcome
+from benchmarks.small_training import (
+    WORKER,
+    losses,
+    newest,
+    resumed,
+    small_ray,
+    small_settings,
+    titled,
+    workplace,
+)
+
+TARGET = (
+    "20 kills, a seed for each: every curve is the undisturbed one bit for bit; at most "
+    "checkpoints.every steps are lost, because the newest checkpoint of that moment is taken up"
+)
+KILLS, QUICK = 20, 3
+KILLS_PER_RUN = 4
+STEPS, EVERY = 300, 20
+
+
+@dataclass(frozen=True)
+class Kill:
+    """time: milliseconds since 1970. newest: the step of the newest checkpoint then."""
+
+    time: int
+    newest: int
+
+
+def run(*, quick: bool) -> Outcome:
+    wanted = QUICK if quick else KILLS
+    chosen = {
+        "steps": STEPS,
+        "checkpoints.every": EVERY,
+        "workers.count": 2,
+        "workers.cpus": 1.75,
+        "workers.threads": 1,
+        "workers.max_failures": 2 * KILLS_PER_RUN,
+    }
+    wrong: list[str] = []
+    done: list[Kill] = []
+    again: list[int] = []
+    runs = 0
+    with workplace() as place, small_ray():
+        undisturbed = losses(train(small_settings(place, "whole", **chosen)).folder)
+        while len(done) < wanted:
+            settings = small_settings(place, f"shot-{runs}", **chosen)
+            folder = RunFolder(settings.storage / f"shot-{runs}")
+            left = min(KILLS_PER_RUN, wanted - len(done))
+            hunter = Hunter(folder, seeds=range(len(done), len(done) + left))
+            hunter.start()
+            train(settings)
+            hunter.end()
+            if losses(folder) != undisturbed or len(undisturbed) != STEPS:
+                wrong.append(f"run {runs}: another curve")
+            wrong += [f"run {runs}: {fault}" for fault in older_taken_up(folder, hunter.done)]
+            done += hunter.done
+            again += [row["again"] for row in resumed(folder)]
+            runs += 1
+    figure = (
+        f"{len(done)} kills in {runs} runs of {STEPS} steps by 2 workers, "
+        f"{sum(kill.newest == 0 for kill in done)} before the first checkpoint: "
+        f"{runs - sum('curve' in fault for fault in wrong)} curves equal bit for bit, at most "
+        f"{max(again, default=0)} recorded steps done again, a checkpoint every {EVERY}; "
+        f"wrong: {'; '.join(wrong) or 'none'}"
+    )
+    return Outcome(not wrong, figure)
+
+
+def older_taken_up(folder: RunFolder, kills: list[Kill]) -> list[str]:
+    """Where a run went on from an older checkpoint than the newest at the kill before."""
+    starts = resumed(folder)
+    after = [next((row for row in starts if row["time"] > kill.time), None) for kill in kills]
+    return [
+        f"step {kill.newest} was saved, taken up was {row['step']}"
+        for kill, row in zip(kills, after, strict=True)
+        if row is not None and row["step"] < kill.newest
+    ]
+
+
+class Hunter:
+    """Kills a random worker of a run some time after each start, once for each seed."""
+
+    def __init__(self, folder: RunFolder, *, seeds: range) -> None:
+        self.folder, self.seeds = folder, seeds
+        self.done: list[Kill] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._hunt, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _hunt(self) -> None:
+        shot: set[int] = set()
+        for seed in self.seeds:
+            generator = random.Random(seed)
+            workers = self._started(shot)
+            checkpoints = generator.randrange(3)
+            if checkpoints == 0:  # wherever it is then: starting, taking up, training
+                self._stop.wait(generator.uniform(0, 4))
+            else:
+                self._wait_for(newest(self.folder) + EVERY * checkpoints)
+                self._stop.wait(generator.uniform(0, 0.5))
+            if self._stop.is_set():
+                return
+            at = Kill(time.time_ns() // 1_000_000, newest(self.folder))
+            with suppress(ProcessLookupError):
+                os.kill(generator.choice(workers), signal.SIGKILL)
+                self.done.append(at)
+            shot |= set(workers)
+
+    def _started(self, before: set[int]) -> list[int]:
+        """The processes of both workers, other ones than those before."""
+        while len(workers := set(titled(WORKER)) - before) < 2 and not self._stop.is_set():
+            time.sleep(0.02)
+        return sorted(workers)
+
+    def _wait_for(self, step: int) -> None:
+        while newest(self.folder) < step and not self._stop.is_set():
+            time.sleep(0.01)
