@@ -62,13 +62,14 @@ endif
 	@pwd -P > $@
 
 # What torch's wheel on PyPI brings for CUDA stays out: pip adds it where that wheel is installed, a CPU wheel needs none.
+# But for Triton, which the tests interpret on a CPU: in the version that torch's CUDA build asks for, or both would not install.
 lock: ## write requirements.lock anew from pyproject.toml (network)
 	rm -rf build/lock
 	"$(PYTHON)" -m venv build/lock
 	build/lock/bin/python -m pip install --disable-pip-version-check --quiet setuptools -e '.[dev]'
 	{ echo '# Every package of the platform and of its tests, pinned. Written by `make lock` from pyproject.toml; installed by pip.'; \
 	  build/lock/bin/python -m pip freeze --all --exclude pip --exclude-editable > build/lock/frozen && \
-	  sed 's/+[a-z0-9]*$$//' build/lock/frozen | grep -v -E '^(nvidia-|cuda-|triton==)'; } > build/lock/requirements.lock
+	  sed 's/+[a-z0-9]*$$//' build/lock/frozen | grep -v -E '^(nvidia-|cuda-)'; } > build/lock/requirements.lock
 	mv build/lock/requirements.lock requirements.lock
 	rm -rf build/lock
 

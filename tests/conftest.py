@@ -53,6 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault(name, value)
     # The tests' tensors are tiny: on a busy machine threads that wait for each other cost tenfold.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Triton's kernels run in its interpreter, on any machine; read when Triton is imported.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
     os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, SERVER_FOLDERS)])
     # Inherited by Ray's workers and by every command a test starts: amir, and serve and tune.
     paths = [str(ROOT / "platform"), str(ROOT), os.environ.get("PYTHONPATH", "")]

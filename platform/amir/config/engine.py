@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from amir.config.section import Fraction, PositiveFloat, Section
+from amir.config.section import Fraction, Kernels, PositiveFloat, Section
 
 Count = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=256)]
@@ -95,8 +95,12 @@ class EngineSettings(Section):
 
     precision: Precision = "float32"
     """bfloat16 is faster where the hardware has it; see docs/serving.md for what it costs."""
+    kernels: Kernels = "eager"
+    """Plain torch, or Triton's kernels for what takes most of the time; on a GPU only."""
     compile: bool = False
-    """Compile the network for the shapes of warm_up; on a GPU only."""
+    """Compile the network for the sizes of warm_up, before a replica is ready; on a GPU only."""
+    graph: bool = False
+    """Repeat forwards of the sizes of warm_up as CUDA graphs; on a GPU only."""
     warm_up: tuple[tuple[Count, Count], ...] = ((256, 256),)
     """Height and width of the slices that a replica restores once before it is ready."""
     batch: BatchSettings = BatchSettings()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+Kernels = Literal["eager", "triton"]
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from amir.config.section import Decay, PositiveFloat, Section
+from amir.config.section import Decay, Kernels, PositiveFloat, Section
 from amir.config.tracking import TrackingSettings
 from amir.modality import Modality
 
@@ -148,8 +148,24 @@ class WorkerSettings(Section):
     """One GPU for each worker (NCCL); without, CPU (gloo)."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """Torch threads of each worker; null takes its CPUs, rounded down, at least 1."""
+    kernels: Kernels = "eager"
+    """Plain torch, or Triton's kernels for what takes most of the time; on a GPU only."""
+    compile: bool = False
+    """Compile the network's blocks, which takes minutes when the run starts; on a GPU only."""
+    graph: bool = False
+    """Repeat a step as one CUDA graph in place of thousands of launches; one worker, no parts."""
     max_failures: Annotated[int, Field(ge=0)] = 3
     """Restarts from the latest checkpoint before the job gives up."""
+
+    @model_validator(mode="after")
+    def _speed_needs_a_gpu(self) -> WorkerSettings:
+        chosen = {"kernels": self.kernels == "triton", "compile": self.compile, "graph": self.graph}
+        for name, is_chosen in chosen.items():
+            if is_chosen and not self.gpu:
+                raise ValueError(f"{name} {getattr(self, name)} needs a GPU: set workers.gpu")
+        if self.graph and max(self.counts) > 1:
+            raise ValueError("graph holds one worker's step: set workers.count 1, or leave it out")
+        return self
 
     @model_validator(mode="after")
     def _least_is_least(self) -> WorkerSettings:
@@ -228,6 +244,15 @@ class TrainSettings(Section):
                     f"each worker's {self.batch // count} crops cannot be run in "
                     f"{self.accumulate} equal parts (accumulate)"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _a_graph_holds_the_whole_step(self) -> TrainSettings:
+        if self.workers.graph and (self.accumulate > 1 or self.model.instruction == "contrastive"):
+            raise ValueError(
+                "workers.graph needs accumulate 1 and an instruction that is not contrastive, "
+                "whose views are drawn on the host"
+            )
         return self
 
     @model_validator(mode="after")

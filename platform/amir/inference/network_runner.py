@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from amir.config import Precision, TileSettings
+from amir.config.section import Kernels
 from amir.inference.expert_counts import ExpertCounts
 from amir.inference.tile_attention import TileAttention
 from amir.inference.tiling import Blending, Window, windows
 from amir.inference.transfer import to_device, to_host
+from amir.models.compiling import compiled_twin
+from amir.models.cuda_graphs import GraphByShape
+from amir.models.kernel_choice import choose_kernels
 
 Images = NDArray[np.float32]
 
@@ -41,13 +45,55 @@ class Passed:
     expert_use: Mapping[str, Images]
 
 
+class Outcome(NamedTuple):
+    """`Passed`, still on the device."""
+
+    images: Tensor
+    instruction: Tensor | None
+    expert_use: dict[str, Tensor]
+
+    def first(self, number: int) -> Outcome:
+        """Of so many images; what was added to fill the batch is left out."""
+        told = None if self.instruction is None else self.instruction[:number]
+        use = {level: share[:number] for level, share in self.expert_use.items()}
+        return Outcome(self.images[:number], told, use)
+
+    def passed(self) -> Passed:
+        """On the host."""
+        told = [] if self.instruction is None else [self.instruction]
+        arrays = to_host([self.images, *told, *self.expert_use.values()])
+        use = dict(zip(self.expert_use, arrays[1 + len(told) :], strict=True))
+        return Passed(arrays[0], arrays[1] if told else None, use)
+
+
+class Forward:
+    """A network and what is counted beside it: images [B, 1, h, w] on its device to an Outcome."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self._counts = ExpertCounts(network)
+        self._instruct = network.instruct if isinstance(network, Instructed) else None
+
+    def instruct(self, images: Tensor) -> Tensor | None:
+        return None if self._instruct is None else self._instruct(images)
+
+    def __call__(self, images: Tensor, instruction: Tensor | None = None) -> Outcome:
+        self._counts.clear()
+        instruction = self.instruct(images) if instruction is None else instruction
+        known = {} if instruction is None else {"instruction": instruction}
+        restored, _ = self.network(images, **known)
+        return Outcome(restored[:, 0], instruction, self._counts.shares(len(images)))
+
+
 class NetworkRunner:
     """network: of the contract, in evaluation mode; it is moved to the device and belongs to this.
 
     Images of more pixels than a tile may have are restored in tiles, with one instruction.
     one_by_one: a forward for each image of a batch. Rounding depends on the size of a batch, and a
     pixel on the border between two experts may then change sides; so nothing depends on whose
-    slices came along. On a CPU it costs next to nothing.
+    slices came along. On a CPU it costs next to nothing. usual: sizes of padded images; on a GPU,
+    `compiled` and `graphs` (see EngineSettings) hold for these alone, in batches filled up to a
+    power of two; any other goes through the network as it is.
     """
 
     def __init__(
@@ -57,19 +103,24 @@ class NetworkRunner:
         device: str | torch.device = "cpu",
         precision: Precision = "float32",
         tile: TileSettings | None = None,
+        kernels: Kernels = "eager",
         compiled: bool = False,
+        graphs: bool = False,
+        usual: Iterable[tuple[int, int]] = (),
         one_by_one: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.precision = precision
         self.tile = tile or TileSettings()
         self.one_by_one = one_by_one
-        self._network = network.to(self.device)
-        self._counts = ExpertCounts(self._network)
-        self._instruct = network.instruct if isinstance(network, Instructed) else None
-        self._call: Callable[..., tuple[Tensor, Tensor]] = self._network
-        if compiled and self.device.type == "cuda":
-            self._call = torch.compile(self._network)
+        self._graphs = graphs and self.device.type == "cuda"
+        network = network.to(self.device)
+        choose_kernels(network, kernels)
+        compiled = compiled and self.device.type == "cuda"
+        self._usual = frozenset(usual) if compiled or self._graphs else frozenset()
+        fast = Forward(compiled_twin(network) if compiled else network)
+        self._fast: Callable[[Tensor], Outcome] = GraphByShape(fast) if self._graphs else fast
+        self._forward = Forward(network) if compiled else fast
 
     @torch.inference_mode()
     def run(self, images: Images, *, alive: Callable[[], None] = lambda: None) -> Passed:
@@ -80,26 +131,22 @@ class NetworkRunner:
             parts = np.split(images, len(images)) if self.one_by_one else [images]
             return _joined([self._whole(part, alive) for part in parts])
 
+    def batches(self, size: tuple[int, int], most: int) -> list[int]:
+        """Numbers of images of this size whose first forward takes longer than any later one."""
+        return [2**n for n in range(filled(most).bit_length())] if size in self._usual else [1]
+
     def _whole(self, images: Images, alive: Callable[[], None]) -> Passed:
         alive()
-        return self._forward(images, self._instruction(images))
-
-    def _forward(self, images: Images, instruction: Tensor | None) -> Passed:
-        self._counts.clear()
-        known = {} if instruction is None else {"instruction": instruction}
-        restored, _ = self._call(self._on_device(images), **known)
-        shares = self._counts.shares(len(images))
-        arrays = to_host([restored[:, 0], *known.values(), *shares.values()])
-        use = dict(zip(shares, arrays[1 + len(known) :], strict=True))
-        return Passed(arrays[0], arrays[1] if known else None, use)
-
-    def _instruction(self, images: Images) -> Tensor | None:
-        return None if self._instruct is None else self._instruct(self._on_device(images))
+        if images.shape[1:] not in self._usual:
+            return self._forward(self._on_device(images)).passed()
+        missing = filled(len(images)) - len(images)
+        full = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
+        return self._fast(self._on_device(full)).first(len(images)).passed()
 
     def _tiled(self, image: Images, alive: Callable[[], None]) -> Passed:
         height, width = image.shape
-        instruction = self._instruction(image[None])
-        attention = TileAttention(self._network)
+        instruction = self._forward.instruct(self._on_device(image[None]))
+        attention = TileAttention(self._forward.network)
         blending, use = Blending(height, width, overlap=self.tile.overlap), []
 
         def run_tiles() -> Iterator[tuple[Window, Passed]]:
@@ -107,7 +154,8 @@ class NetworkRunner:
                 height, width, pixels=self.tile.pixels, overlap=self.tile.overlap
             ):
                 alive()
-                yield window, self._forward(image[None][:, *window], instruction)
+                tile = self._on_device(image[None][:, *window])
+                yield window, self._forward(tile, instruction).passed()
 
         for _ in range(self.tile.passes if attention.is_needed else 0):
             with attention.summing():
@@ -129,7 +177,15 @@ class NetworkRunner:
     def _precision(self) -> AbstractContextManager[object]:
         if self.precision == "float32":
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        # A graph holds places in memory: it must not find weights there that are cast anew later.
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, cache_enabled=not self._graphs
+        )
+
+
+def filled(number: int) -> int:
+    """The power of two that holds so many images."""
+    return 1 << (number - 1).bit_length()
 
 
 def _joined(passes: list[Passed]) -> Passed:

@@ -25,5 +25,10 @@ def crop(slices: NDArray[np.float32], height: int, width: int) -> NDArray[np.flo
     return slices[..., :height, :width]
 
 
+def padded_size(height: int, width: int) -> tuple[int, int]:
+    """What `pad` makes of a slice of this size."""
+    return height + _missing(height), width + _missing(width)
+
+
 def _missing(size: int) -> int:
     return max(MINIMUM, -(-size // MULTIPLE) * MULTIPLE) - size

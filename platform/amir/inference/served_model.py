@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from amir.errors import InputError
 from amir.inference.batching import Batcher
 from amir.inference.network_runner import NetworkRunner
 from amir.inference.outliers import OutlierStatistics, stored_statistics
-from amir.inference.padding import pad
+from amir.inference.padding import padded_size
 from amir.inference.slices import ModelDescription
 from amir.inference.trust import kspace_factor_of
 
@@ -52,7 +52,10 @@ def serve_checkpoint(
         device=device,
         precision=settings.precision,
         tile=settings.tile,
+        kernels=settings.kernels,
         compiled=settings.compile,
+        graphs=settings.graph,
+        usual=[padded_size(*size) for size in settings.warm_up],
         one_by_one=torch.device(device).type == "cpu",
     )
     description = ModelDescription(
@@ -79,7 +82,8 @@ async def prove(
     """
     noise = np.random.default_rng(0).random((1, PROBE_SIDE, PROBE_SIDE), dtype=np.float32)
     flat = [np.full_like(noise, value) for value in PROBE_VALUES]
-    for images in (np.concatenate([noise, *flat]), *(_blank(shape) for shape in warm_up)):
+    usual = [images for size in warm_up for images in _blanks(model.runner, size, batcher)]
+    for images in (np.concatenate([noise, *flat]), *usual):
         passed = await batcher.try_out(model.runner, images)
         if not np.isfinite(passed.images).all():
             raise InputError(
@@ -90,5 +94,9 @@ async def prove(
     return model
 
 
-def _blank(shape: tuple[int, int]) -> Image:
-    return pad(np.zeros((1, *shape), np.float32))
+def _blanks(runner: NetworkRunner, size: tuple[int, int], batcher: Batcher) -> Iterator[Image]:
+    """Slices of a size, in each number of them that the network sets itself up for."""
+    height, width = padded_size(*size)
+    most = max(1, batcher.settings.pixels // (height * width))
+    for number in runner.batches((height, width), most):
+        yield np.zeros((number, height, width), np.float32)

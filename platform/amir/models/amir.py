@@ -26,6 +26,7 @@ from amir.models.routing import (
     InstructionKind,
     Routing,
     RoutingKind,
+    SpatialRouting,
     WithoutChannelRouting,
     WithoutExperts,
 )
@@ -99,6 +100,19 @@ class AMIR(nn.Module):
         """The instruction [B, 256], an average over the whole image: tiles share their slice's."""
         instruction: Tensor = self.instruction(degraded)
         return instruction
+
+    def draw_gate_noise(self, degraded: Tensor) -> list[Tensor]:
+        """What `forward` would draw for these images in training; empty if it draws nothing."""
+        batch, _, height, width = degraded.shape
+        return [
+            torch.randn(
+                batch * (height >> level) * (width >> level),
+                len(routing.experts),
+                device=degraded.device,
+            )
+            for level, routing in enumerate(self.encoder_routing)
+            if isinstance(routing, SpatialRouting) and routing.router.gate_noise
+        ]
 
     def forward(
         self,

@@ -106,11 +106,12 @@ class MDTA(nn.Module):
         self.depthwise = conv3x3(3 * channels, 3 * channels, groups=3 * channels)
         self.project = nn.Linear(channels, channels, bias=False)
         self.sums = PixelSums()
+        self.attention_sums = attention_sums  # or its twin: amir.models.kernel_choice
 
     def forward(self, x: Tensor) -> Tensor:
         values, products, squares = [], [], []
         for band, own in strips(x, width=self.qkv.out_features):
-            v, product, square = attention_sums(
+            v, product, square = self.attention_sums(
                 self.qkv(self.norm(band)), self.depthwise.weight, len(self.temperature), own
             )
             values.append(v.flatten(1, 2))
@@ -153,12 +154,13 @@ class GDFN(nn.Module):
         self.expand = nn.Linear(channels, 2 * hidden, bias=False)
         self.depthwise = conv3x3(2 * hidden, 2 * hidden, groups=2 * hidden)
         self.project = nn.Linear(hidden, channels, bias=False)
+        self.gated_depthwise = gated_depthwise  # or its twin: amir.models.kernel_choice
 
     def forward(self, x: Tensor) -> Tensor:
         expand, depthwise, project = self._aligned_weights()
         fed = []
         for band, own in strips(x, width=len(expand)):
-            gated = gated_depthwise(F.linear(self.norm(band), expand), depthwise, own)
+            gated = self.gated_depthwise(F.linear(self.norm(band), expand), depthwise, own)
             fed.append(F.linear(gated, project))
         return torch.cat(fed, dim=1)
 

@@ -54,7 +54,8 @@ def _depthwise(x: Tensor, kernel: Tensor) -> Tensor:
 
 def _by_head(x: Tensor, heads: int) -> Tensor:
     """[B, pixels, C] to [B, heads, pixels, C/heads]."""
-    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+    by_head: Tensor = x.unflatten(2, (heads, -1))
+    return by_head.transpose(1, 2)
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

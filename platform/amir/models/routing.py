@@ -10,7 +10,7 @@ sparse gating and its balance loss after Shazeer et al., "Outrageously Large Neu
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -209,15 +209,19 @@ class Experts(nn.ModuleList):
         Two matrix products for all experts, their hidden width filled up with zeros that add
         nothing: gelu(0) = 0. Writes M * (hidden + C) values per pixel.
         """
-        extra = -self[0][0].out_features % ALIGNMENT
-        inner = torch.stack([F.pad(expert[0].weight, (0, 0, 0, extra)) for expert in self])
-        shift = torch.stack([F.pad(expert[0].bias, (0, extra)) for expert in self])
-        outer = torch.stack([F.pad(expert[2].weight, (0, extra)) for expert in self])
-        offset = torch.stack([expert[2].bias for expert in self])
+        layers = [(cast(nn.Linear, net[0]), cast(nn.Linear, net[2])) for net in self._networks()]
+        extra = -layers[0][0].out_features % ALIGNMENT
+        inner = torch.stack([F.pad(first.weight, (0, 0, 0, extra)) for first, _ in layers])
+        shift = torch.stack([F.pad(first.bias, (0, extra)) for first, _ in layers])
+        outer = torch.stack([F.pad(last.weight, (0, extra)) for _, last in layers])
+        offset = torch.stack([last.bias for _, last in layers])
         hidden = F.gelu(F.linear(x, inner.flatten(0, 1), shift.flatten()))
         by_expert = hidden.unflatten(1, (len(self), -1)).transpose(0, 1)
         outputs = torch.baddbmm(offset.unsqueeze(1), by_expert, outer.transpose(1, 2))
         return outputs.transpose(0, 1)
+
+    def _networks(self) -> list[nn.Sequential]:
+        return [cast(nn.Sequential, network) for network in self]
 
 
 def squared_variation(amounts: Tensor) -> Tensor:

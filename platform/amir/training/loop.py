@@ -17,9 +17,17 @@ from amir.dataset.reader import Batch
 from amir.losses import TASKS
 from amir.modality import Modality
 from amir.training.divergence import Watch
+from amir.training.graphs import GraphedGradients
 from amir.training.optimizer import learning_rate, set_learning_rate
 from amir.training.state import TrainingState
-from amir.training.step import Objective, Step, seed_step, to_crops, train_step
+from amir.training.step import (
+    Objective,
+    Step,
+    find_gradients,
+    seed_step,
+    to_crops,
+    train_step,
+)
 from amir.training.validation import Scores
 
 SECONDS_PER_REPORT = 5.0
@@ -74,6 +82,7 @@ def train(
     watch = Watch(settings.divergence, names)
     recent = _Recent(rank, workers, observer, watch)
     objective = _objective(state, settings)
+    gradients = GraphedGradients() if settings.workers.graph else find_gradients
     state.network.train()
     waiting = time.monotonic()
     for batch in batches:
@@ -82,7 +91,13 @@ def train(
         rate = learning_rate(state.step, settings.steps, settings.optimizer)
         set_learning_rate(state.optimizers, rate)
         seed_step(settings.seed, state.step, rank)
-        step = train_step(state.network, to_crops(batch, device), state.optimizers, objective)
+        step = train_step(
+            state.network,
+            to_crops(batch, device),
+            state.optimizers,
+            objective,
+            gradients=gradients,
+        )
         state.step += 1
         if state.average is not None:
             state.average.follow(state.model, state.step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -57,6 +57,9 @@ class Objective:
     skip_above: float | None = None
 
 
+Gradients = Callable[[nn.Module, Crops, Objective], RestorationLoss]
+
+
 class Step(NamedTuple):
     """losses: detached, still on the device. taken: whether the weights moved."""
 
@@ -81,33 +84,20 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(int(mix(seed, np.array([step]), np.array([rank]))[0] >> np.uint64(1)))
 
 
-def train_step(
-    model: nn.Module, crops: Crops, optimizers: Sequence[Optimizer], objective: Objective
-) -> Step:
-    """Update the model once."""
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    losses = _accumulate(model, crops, objective)
-    length = _clip(model, objective)
-    taken = (
-        length is None
-        or objective.skip_above is None
-        or bool((length.isfinite() & (losses.l1 <= objective.skip_above)).item())
-    )  # the same on every worker: all hold the same loss and the same gradient
-    if taken:
-        for optimizer in optimizers:
-            optimizer.step()
-    return Step(losses, taken)
+def find_gradients(
+    model: nn.Module, crops: Crops, objective: Objective, *, noise: Sequence[Tensor] = ()
+) -> RestorationLoss:
+    """Gradients of the whole share, and its losses, detached.
 
-
-def _accumulate(model: nn.Module, crops: Crops, objective: Objective) -> RestorationLoss:
-    """Gradients of the whole share, and its losses, detached."""
+    noise: for the router's logits, per encoder level, of a share that is run in one part; else the
+    network draws it.
+    """
     parts = objective.accumulate
     pixels = None if parts == 1 else sum_over_workers(crops.valid.sum().to(crops.target.dtype))
     found = []
     for number in range(parts):
         with _synchronised(model, last=number == parts - 1):
-            loss = _loss(model, crops.part(number, parts), objective, pixels)
+            loss = _loss(model, crops.part(number, parts), objective, pixels, noise)
             loss.total.backward()  # type: ignore[no-untyped-call]
         found.append(RestorationLoss(*(value.detach() for value in loss)))
     return found[0] if parts == 1 else _joined(found)
@@ -121,11 +111,15 @@ def _synchronised(model: nn.Module, *, last: bool) -> AbstractContextManager[Non
 
 
 def _loss(
-    model: nn.Module, crops: Crops, objective: Objective, pixels: Tensor | None
+    model: nn.Module,
+    crops: Crops,
+    objective: Objective,
+    pixels: Tensor | None,
+    noise: Sequence[Tensor],
 ) -> RestorationLoss:
     """The loss of a part of a step, such that those of all parts add up to the step's."""
     loss = restoration_loss(
-        model(crops.degraded),
+        model(crops.degraded, **({"gate_noise": noise} if noise else {})),
         crops.target,
         balance_weight=objective.balance_weight / objective.accumulate,
         mask=crops.valid,
@@ -146,6 +140,30 @@ def _joined(parts: Sequence[RestorationLoss]) -> RestorationLoss:
     return summed._replace(
         balance=summed.balance / len(parts), contrast=summed.contrast / len(parts)
     )
+
+
+def train_step(
+    model: nn.Module,
+    crops: Crops,
+    optimizers: Sequence[Optimizer],
+    objective: Objective,
+    *,
+    gradients: Gradients = find_gradients,
+) -> Step:
+    """Update the model once. gradients: what takes the place of `find_gradients`."""
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    losses = gradients(model, crops, objective)
+    length = _clip(model, objective)
+    taken = (
+        length is None
+        or objective.skip_above is None
+        or bool((length.isfinite() & (losses.l1 <= objective.skip_above)).item())
+    )  # the same on every worker: all hold the same loss and the same gradient
+    if taken:
+        for optimizer in optimizers:
+            optimizer.step()
+    return Step(losses, taken)
 
 
 def _clip(model: nn.Module, objective: Objective) -> Tensor | None:

@@ -20,6 +20,8 @@ from amir.dataset.plan import Plan
 from amir.dataset.reader import Batch, Reader, build_index
 from amir.dataset.slices import SlicePair, spread_slices
 from amir.inference.restorer import Restorer
+from amir.models.compiling import compiled_twin
+from amir.models.kernel_choice import choose_kernels
 from amir.tracking import WITHOUT, Run
 from amir.training.background import Background
 from amir.training.forwarding import Forwarder
@@ -78,8 +80,9 @@ def build_state(
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
 ) -> TrainingState:
     """The network of a new run and its optimizer. wrap: for several workers."""
-    network = wrap(initial_model(settings).to(device))
-    model = getattr(network, "module", network)  # one worker gets the bare model back
+    model = initial_model(settings).to(device)
+    choose_kernels(model, settings.workers.kernels)
+    network = wrap(compiled_twin(model) if settings.workers.compile else model)
     return training_state(settings, model, network)
 
 

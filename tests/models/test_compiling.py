@@ -1,0 +1,104 @@
+"""What torch.compile and CUDA graphs see: no break, no surplus variant, the same numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from amir.models.amir import AMIR
+from amir.models.compiling import compiled_twin
+from amir.models.cuda_graphs import GraphByShape
+from amir.models.layers import TransformerBlock
+from amir.models.routing import SpatialRouting
+from tests.models.recording import record
+
+USUAL = [(1, 8, 8), (2, 8, 8), (1, 16, 8), (1, 8, 16)]
+
+
+class Counting:
+    """A compiler that compiles nothing, and counts what it is given."""
+
+    def __init__(self) -> None:
+        self.variants = 0
+
+    def __call__(self, graph: Any, examples: Any) -> Any:
+        self.variants += 1
+        return graph.forward
+
+
+@pytest.fixture(autouse=True)
+def forgotten_afterwards() -> Any:
+    yield
+    torch._dynamo.reset()
+
+
+def test_blocks_of_a_kind_are_compiled_once_for_each_usual_size() -> None:
+    compiler = Counting()
+    blocks = nn.Sequential(TransformerBlock(4, 2), TransformerBlock(4, 2))
+    twin = compiled_twin(blocks, backend=compiler)
+    for size in [*USUAL, *USUAL]:
+        with torch.inference_mode():
+            x = torch.rand(*size, 4)
+            torch.testing.assert_close(twin(x), blocks(x))
+    assert compiler.variants == len(USUAL)
+
+
+def test_a_compiled_twin_trains_the_weights_of_its_network() -> None:
+    block = TransformerBlock(4, 2)
+    twin = compiled_twin(block, backend="aot_eager")
+    x, answers = torch.rand(1, 8, 8, 4), []
+    for network in (block, twin):
+        answer = network(x).square().sum()
+        answers.append([answer, *torch.autograd.grad(answer, list(block.parameters()))])
+    torch.testing.assert_close(answers[0], answers[1])
+    assert twin.state_dict().keys() == block.state_dict().keys()
+    assert block._compiled_call_impl is None
+
+
+def test_the_whole_network_is_one_graph_in_training() -> None:
+    """As on a GPU, where the routing is dense: nothing that depends on values breaks it."""
+    torch.manual_seed(0)
+    network = AMIR(dim=2, blocks=(1,) * 4, refinement_blocks=0, heads=(1,) * 4).train()
+    for module in network.modules():
+        if isinstance(module, SpatialRouting):
+            module.dense = True
+    degraded = torch.rand(1, 1, 16, 16)
+    noise, compiler = network.draw_gate_noise(degraded), Counting()
+    whole: Any = torch.compile(network, backend=compiler, fullgraph=True)
+    for called in (whole, whole, network):
+        restored = called(degraded, gate_noise=noise)
+        restored.image.sum().backward()
+        assert compiler.variants == 1
+    torch.testing.assert_close(whole(degraded, gate_noise=noise).image, restored.image)
+
+
+@pytest.mark.parametrize("settings", [{}, {"gate_noise": False}, {"spatial_routing": False}])
+def test_noise_drawn_outside_is_what_the_network_would_have_drawn(settings: Any) -> None:
+    network = AMIR(dim=2, blocks=(1,) * 4, refinement_blocks=0, heads=(1,) * 4, **settings).train()
+    degraded = torch.rand(2, 1, 16, 24)
+    torch.manual_seed(3)
+    inside = network(degraded)
+    torch.manual_seed(3)
+    outside = network(degraded, gate_noise=network.draw_gate_noise(degraded))
+    assert torch.equal(inside.image, outside.image)
+    assert torch.equal(inside.auxiliary_loss, outside.auxiliary_loss)
+
+
+def test_a_graph_is_recorded_once_for_each_shape_and_reads_the_newest_inputs() -> None:
+    calls: list[torch.Size] = []
+
+    def double(x: Tensor) -> Tensor:
+        calls.append(x.shape)
+        return 2 * x
+
+    graph = GraphByShape(double, record=lambda function: record(function))
+    first = graph(torch.ones(2))
+    second = graph(torch.full((2,), 5.0))
+    assert first is second
+    assert second.tolist() == [10, 10]
+    assert graph(torch.ones(3)).tolist() == [2, 2, 2]
+    assert graph(torch.zeros(2)).tolist() == [0, 0]
+    assert {len(shape) for shape in calls} == {1}
