@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from torch import nn
 
 from amir.config import TileSettings
@@ -96,3 +97,18 @@ def test_bfloat16_comes_close_to_float32(
         for precision in ("float32", "bfloat16")
     )
     assert psnr(rounded, exact, float(np.ptp(exact))) > 40
+
+
+def test_a_filled_batch_answers_for_its_own_slices_alone(
+    tiny_amir: Callable[[int], nn.Module], ct_slice: NDArray[np.float32]
+) -> None:
+    """What a GPU does with sizes that it is set up for; here without graphs and compiler."""
+    images = np.concatenate([ct_slice, ct_slice[:, ::-1], ct_slice[:, :, ::-1]])
+    plain, usual = (NetworkRunner(tiny_amir(0)) for _ in range(2))
+    usual._usual = frozenset({images.shape[1:]})
+    expected, found = plain.run(images), usual.run(images)
+    assert usual.batches(images.shape[1:], most=5) == [1, 2, 4, 8]
+    assert plain.batches(images.shape[1:], most=5) == [1]
+    np.testing.assert_allclose(found.images, expected.images, atol=1e-5)
+    for level, use in expected.expert_use.items():
+        np.testing.assert_allclose(found.expert_use[level], use, atol=0.01)

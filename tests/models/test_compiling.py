@@ -12,7 +12,7 @@ from amir.models.amir import AMIR
 from amir.models.compiling import compiled_twin
 from amir.models.cuda_graphs import GraphByShape
 from amir.models.layers import TransformerBlock
-from amir.models.routing import SpatialRouting
+from amir.models.routing import ROUTINGS, RoutingKind, SpatialRouting
 from tests.models.recording import record
 
 USUAL = [(1, 8, 8), (2, 8, 8), (1, 16, 8), (1, 8, 16)]
@@ -56,6 +56,22 @@ def test_a_compiled_twin_trains_the_weights_of_its_network() -> None:
     torch.testing.assert_close(answers[0], answers[1])
     assert twin.state_dict().keys() == block.state_dict().keys()
     assert block._compiled_call_impl is None
+
+
+@pytest.mark.parametrize("kind", ["published", "paper"])
+def test_a_compiled_twin_combines_what_the_experts_say(kind: RoutingKind) -> None:
+    torch.manual_seed(0)
+    routing = ROUTINGS[kind].spatial(4, experts=3, top_k=2, gate_noise=True).train()
+    routing.dense, compiler = True, Counting()
+    twin = compiled_twin(routing, backend=compiler)
+    for height in (2, 3, 2):
+        x, instruction = torch.rand(1, height, 5, 4), torch.rand(1, 256)
+        noise = torch.randn(height * 5, 3)
+        for found, expected in zip(
+            twin(x, instruction, noise), routing(x, instruction, noise), strict=True
+        ):
+            torch.testing.assert_close(found, expected)
+    assert compiler.variants == 2
 
 
 def test_the_whole_network_is_one_graph_in_training() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,34 +16,19 @@ from amir.models.amir import AMIR
 from amir.models.kernel_choice import choose_kernels
 from amir.models.kernels import attention_sums, depthwise, gated_depthwise
 from amir.models.layers import GDFN, TransformerBlock
+from tests.models.interpreter import interpreter_that_prepares_once
 
 FLOAT32, BFLOAT16 = 1e-6, 2e-2  # relative, the norm of the difference to the norm
 
 
 @pytest.fixture(autouse=True)
-def interpreter_that_prepares_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Triton's interpreter wraps its whole language once more in each call of a function within a
-    kernel, and drops none of the wrappings: seconds become minutes. Once for each module will do.
-    """
-    from triton.runtime.interpreter import InterpretedFunction
-
-    prepare_and_call, prepared = InterpretedFunction.__call__, set()
-
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.fn.__module__ in prepared:
-            return self.rewrite()(*args, **kwargs)
-        prepared.add(self.fn.__module__)
-        return prepare_and_call(self, *args, **kwargs)
-
-    monkeypatch.setattr(InterpretedFunction, "__call__", call)
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Several programs in each direction for a few pixels; the interpreter is slow."""
     for name, size in (("ROWS", 3), ("COLUMNS", 8), ("CHANNELS", 16)):
         monkeypatch.setattr(depthwise, name, size)
     monkeypatch.setattr(attention_sums, "TILE", 256)
+    with interpreter_that_prepares_once():
+        yield
 
 
 def both_ways(function: Any, inputs: Sequence[Tensor], seed: int, *rest: Any) -> list[Tensor]:

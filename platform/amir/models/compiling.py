@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from amir.models.layers import TransformerBlock
+from amir.models.routing import SpatialRouting
 
 MOST_VARIANTS = 256  # kinds of blocks, times sizes of images and of batches
 
@@ -20,10 +21,11 @@ def compiled_twin(
     as it is.
 
     Blocks of the same width and number of heads share what is compiled, once for each size of
-    images and of batches: of an AMIR there are five kinds. What stands between the blocks is not
-    compiled. Hooks of the given network are the twin's too, those added later are not.
+    images and of batches: of an AMIR there are five kinds. Of what stands between the blocks, how
+    the experts' answers are combined is compiled too, no more. Hooks of the given network are the
+    twin's, those added later are not.
     """
-    import torch._dynamo
+    import torch._dynamo  # takes a second, and few need it
 
     config: Any = torch._dynamo.config
     config.recompile_limit = max(MOST_VARIANTS, config.recompile_limit)
@@ -33,4 +35,8 @@ def compiled_twin(
     for module in twin.modules():
         if isinstance(module, TransformerBlock):
             module.compile(fullgraph=True, dynamic=False, backend=backend)
+        elif isinstance(module, SpatialRouting):
+            module.combine = torch.compile(  # type: ignore[method-assign]
+                module.combine, fullgraph=True, dynamic=False, backend=backend
+            )
     return twin
