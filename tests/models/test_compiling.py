@@ -8,11 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from amir.config.section import Kernels
 from amir.models.amir import AMIR
 from amir.models.compiling import compiled_twin
 from amir.models.cuda_graphs import GraphByShape
+from amir.models.kernel_choice import choose_kernels
 from amir.models.layers import TransformerBlock
 from amir.models.routing import ROUTINGS, RoutingKind, SpatialRouting
+from tests.models.interpreter import interpreter_that_prepares_once
 from tests.models.recording import record
 
 USUAL = [(1, 8, 8), (2, 8, 8), (1, 16, 8), (1, 8, 16)]
@@ -56,6 +59,20 @@ def test_a_compiled_twin_trains_the_weights_of_its_network() -> None:
     torch.testing.assert_close(answers[0], answers[1])
     assert twin.state_dict().keys() == block.state_dict().keys()
     assert block._compiled_call_impl is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernels", ["eager", "triton"])
+def test_the_compiler_of_torch_takes_a_block_and_its_kernels(kernels: Kernels) -> None:
+    """Inductor, in C++ here: it checks what it was told of the kernels' answers in memory."""
+    torch.manual_seed(0)
+    block, x, answers = TransformerBlock(6, 2), torch.rand(1, 4, 6, 6), []
+    choose_kernels(block, kernels)
+    with interpreter_that_prepares_once():
+        for network in (block, compiled_twin(block)):
+            answer = network(x).square().sum()
+            answers.append([answer, *torch.autograd.grad(answer, list(block.parameters()))])
+    torch.testing.assert_close(answers[1], answers[0], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["published", "paper"])

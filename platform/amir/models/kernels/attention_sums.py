@@ -199,7 +199,7 @@ def _(
     first: int,
     end: int,
 ) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(qkv), torch.empty_like(kernel)
+    return qkv.new_empty(qkv.shape), kernel.new_empty(kernel.shape)
 
 
 def _keep(ctx, inputs, output) -> None:

@@ -199,7 +199,7 @@ def gradient(
         of_result, x, taps(kernel).flip(0), out, sums, height, width, first_channel, channels,
         all_channels, ROWS=ROWS, COLUMNS=COLUMNS, CHANNELS=CHANNELS, num_warps=WARPS,
     )  # fmt: skip
-    return sums.sum(0).t().reshape(kernel.shape).to(kernel.dtype)
+    return sums.sum(0).t().contiguous().view(kernel.shape).to(kernel.dtype)
 
 
 def all_rows(part: Tensor, x: Tensor, rows: tuple[int, int]) -> Tensor:

@@ -95,7 +95,7 @@ def gate_backward(
 def _(
     gradient: Tensor, wide: Tensor, kernel: Tensor, first: int, end: int
 ) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(wide), torch.empty_like(kernel)
+    return wide.new_empty(wide.shape), kernel.new_empty(kernel.shape)
 
 
 def _keep(ctx, inputs, output) -> None:
