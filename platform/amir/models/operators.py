@@ -2,8 +2,8 @@
 
 A faster implementation of one takes the same tensors and answers the same up to rounding. Images
 are channels-last, [B, H, W, channels]. Bytes are those of one pixel that a kernel has to read and
-write once, at `e` bytes per element (float32 4, bfloat16 2); plain torch moves
-several times as many.
+write once, at `e` bytes per element (float32 4, bfloat16 2); plain torch moves several times
+as many.
 """
 
 from __future__ import annotations
