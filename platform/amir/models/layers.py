@@ -7,7 +7,7 @@ the published one up to rounding, in about half of its time on a CPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -15,7 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from amir.models.operators import attention_sums, gated_depthwise
+from amir.models.operators import (
+    attention_sums,
+    gated_depthwise,
+    pixelwise,
+    pixelwise_per_image,
+)
 
 GDFN_EXPANSION = 2.66
 ALIGNMENT = 16
@@ -51,6 +56,37 @@ class _SumOverWorkers(torch.autograd.Function):
         summed = gradient.clone()
         torch.distributed.all_reduce(summed)
         return summed
+
+
+def recomputed(
+    run: Callable[[Tensor], Tensor], x: Tensor, parameters: list[nn.Parameter]
+) -> Tensor:
+    """run(x), of which nothing but x is kept for the gradient: `run` is called again for that.
+
+    The first call is an evaluation, so a CPU has it in strips; no random numbers may be drawn.
+    Unlike torch's checkpoints, the parameters are told of: DDP sees their gradients as usual.
+    """
+    found: Tensor = _Recomputed.apply(run, x, *parameters)
+    return found
+
+
+class _Recomputed(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, run: Callable[[Tensor], Tensor], x: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        ctx.run = run
+        ctx.save_for_backward(x, *parameters)
+        return run(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, *parameters = ctx.saved_tensors
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            again = ctx.run(x)
+        return None, *torch.autograd.grad(again, (x, *parameters), gradient)
 
 
 def convolve(convolution: nn.Module, x: Tensor) -> Tensor:
@@ -91,11 +127,17 @@ class PixelSums(nn.Module):
         return products, squares
 
 
+def _as(precision: torch.dtype | None, tensor: Tensor) -> Tensor:
+    return tensor if precision is None else tensor.to(precision)
+
+
 class MDTA(nn.Module):
     """Multi-Dconv head transposed attention of the normed x. [B, H, W, C] in and out.
 
     The channels of a head attend to each other over all pixels:
     project(softmax(temperature * q k^T / (|q| |k|)) v), with q, k, v = depthwise(qkv(norm(x))).
+    precision: of the products and convolutions over pixels, x's own if None; sums over pixels, norm
+    and softmax keep float32.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -107,21 +149,24 @@ class MDTA(nn.Module):
         self.project = nn.Linear(channels, channels, bias=False)
         self.sums = PixelSums()
         self.attention_sums = attention_sums  # or its twin: amir.models.kernel_choice
+        self.precision: torch.dtype | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        qkv, depthwise = (_as(self.precision, w.weight) for w in (self.qkv, self.depthwise))
         values, products, squares = [], [], []
-        for band, own in strips(x, width=self.qkv.out_features):
+        for band, own in strips(x, width=len(qkv)):
+            normed = _as(self.precision, self.norm(band))
             v, product, square = self.attention_sums(
-                self.qkv(self.norm(band)), self.depthwise.weight, len(self.temperature), own
+                pixelwise(normed, qkv), depthwise, len(self.temperature), own
             )
-            values.append(v.flatten(1, 2))
+            values.append(v)
             products.append(product)
             squares.append(square)
         attention = self._attention(
             *self.sums(torch.stack(products).sum(0), torch.stack(squares).sum(0))
         )
-        mixing = self._mixing(attention).transpose(1, 2)
-        return torch.cat([torch.bmm(v, mixing) for v in values], dim=1).view_as(x)
+        mixing = _as(self.precision, self._mixing(attention))
+        return torch.cat([pixelwise_per_image(v, mixing) for v in values], dim=1)
 
     def _attention(self, products: Tensor, squares: Tensor) -> Tensor:
         """[B, heads, C/heads, C/heads]; normalising the products spares normalising q and k.
@@ -144,7 +189,7 @@ class MDTA(nn.Module):
 class GDFN(nn.Module):
     """Gated-Dconv feed-forward network of the normed x. [B, H, W, C] in and out.
 
-    project(gelu(a) * b) with a, b = depthwise(expand(norm(x))).
+    project(gelu(a) * b) with a, b = depthwise(expand(norm(x))). precision: as of MDTA.
     """
 
     def __init__(self, channels: int) -> None:
@@ -155,13 +200,15 @@ class GDFN(nn.Module):
         self.depthwise = conv3x3(2 * hidden, 2 * hidden, groups=2 * hidden)
         self.project = nn.Linear(hidden, channels, bias=False)
         self.gated_depthwise = gated_depthwise  # or its twin: amir.models.kernel_choice
+        self.precision: torch.dtype | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        expand, depthwise, project = self._aligned_weights()
+        expand, depthwise, project = (_as(self.precision, w) for w in self._aligned_weights())
         fed = []
         for band, own in strips(x, width=len(expand)):
-            gated = self.gated_depthwise(F.linear(self.norm(band), expand), depthwise, own)
-            fed.append(F.linear(gated, project))
+            normed = _as(self.precision, self.norm(band))
+            gated = self.gated_depthwise(pixelwise(normed, expand), depthwise, own)
+            fed.append(pixelwise(gated, project))
         return torch.cat(fed, dim=1)
 
     def _aligned_weights(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,14 +224,23 @@ class GDFN(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """x + MDTA(norm(x)), then x + GDFN(norm(x)). [B, H, W, C] in and out."""
+    """x + MDTA(norm(x)), then x + GDFN(norm(x)). [B, H, W, C] in and out.
+
+    recompute: keep nothing but x for the gradient, and find the rest once more when it is due.
+    """
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.attention = MDTA(channels, heads)
         self.feed_forward = GDFN(channels)
+        self.recompute = False
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return recomputed(self._block, x, list(self.parameters()))
+        return self._block(x)
+
+    def _block(self, x: Tensor) -> Tensor:
         x = x + self.attention(x)
         fed: Tensor = x + self.feed_forward(x)
         return fed

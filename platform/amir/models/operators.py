@@ -12,7 +12,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from amir.models import onednn
+
 EVERY_ROW = slice(None)
+
+
+def pixelwise(x: Tensor, weight: Tensor) -> Tensor:
+    """x [B, H, W, C] times weight [N, C], for every pixel: [B, H, W, N], a 1x1 convolution.
+
+    Moves (C + N) * e bytes per pixel, 2CN operations.
+    """
+    if x.dtype == torch.float32 and onednn.fits(x):
+        return onednn.pixelwise(x, weight)
+    return F.linear(x, weight)
+
+
+def pixelwise_per_image(x: Tensor, weights: Tensor) -> Tensor:
+    """The same with a matrix for each image: weights [B, N, C]."""
+    if x.dtype == torch.float32 and onednn.fits(x):
+        images = zip(x.split(1), weights, strict=True)
+        return torch.cat([onednn.pixelwise(image, weight) for image, weight in images])
+    return torch.bmm(x.flatten(1, 2), weights.transpose(1, 2)).unflatten(1, x.shape[1:3])
 
 
 def gated_depthwise(wide: Tensor, kernel: Tensor, rows: slice = EVERY_ROW) -> Tensor:
@@ -22,8 +42,11 @@ def gated_depthwise(wide: Tensor, kernel: Tensor, rows: slice = EVERY_ROW) -> Te
     [B, rows, W, F], of wide's type. Moves 3F * e bytes per pixel; 36F operations beside the gelu.
     The GDFN of Restormer (Zamir et al., CVPR 2022, Eq. 4) between its two projections.
     """
+    if onednn.fits(wide) and torch.is_grad_enabled() and rows == EVERY_ROW:
+        gated: Tensor = onednn.GatedDepthwise.apply(wide, kernel)
+        return gated
     a, b = _depthwise(wide, kernel)[:, rows].chunk(2, dim=-1)
-    return F.gelu(a) * b
+    return onednn.gate(a, b) if onednn.fits(wide) else F.gelu(a) * b
 
 
 def attention_sums(
