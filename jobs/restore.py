@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from amir.allocator import keep_freed_memory
 from amir.command_line import settings_from
 from amir.config import RestoreSettings
 from amir.inference.files import restore_file
@@ -10,6 +11,7 @@ from amir.job import run_job, say
 
 def main(arguments: Sequence[str]) -> None:
     settings = settings_from(arguments, RestoreSettings)
+    keep_freed_memory()
     restored = restore_file(settings)
     done = restored.restoration
     say(f"{settings.input} -> {settings.out} (research use only)")

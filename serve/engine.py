@@ -7,6 +7,7 @@ from typing import Any
 
 from ray import serve
 
+from amir import allocator
 from amir.config import ServeSettings
 from amir.inference.running_engine import RunningEngine
 from amir.inference.slices import ModelDescription, SliceAnswer, SliceRequest
@@ -74,7 +75,7 @@ def engine_application(settings: ServeSettings) -> serve.Application:
         ray_actor_options={
             "num_cpus": replica.cpus,
             "num_gpus": replica.gpus,
-            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": threads}},
+            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": threads, **allocator.ENVIRONMENT}},
         },
         health_check_period_s=5,
         health_check_timeout_s=15,

@@ -19,7 +19,7 @@ ENTRY_POINTS = ("jobs", "serve", "tune")
 # Read downward: a module or package imports what stands above its line, never beside or below it.
 LAYERS = [
     ["errors", "client"],
-    ["modality", "durable", "code_version"],
+    ["modality", "durable", "code_version", "allocator"],
     ["command_line", "job", "cluster", "parallel"],
     ["config"],
     ["intensity", "imaging", "degradations", "metrics", "models", "phantom_anatomy"],

@@ -107,6 +107,9 @@ def test_science_is_what_decides_the_result() -> None:
     elsewhere = ["--storage", "s", "--run", "r", "--workers.count", "2", "--tracking.uri", "none"]
     assert science(*elsewhere, "--data.path", "moved") == science()
     assert science("--data.damaged", "skip", "--workers.least", "1") == science()
+    assert science("--arithmetic.recompute", "true") == science()
+    assert science("--arithmetic.precision", "bfloat16") != science()
+    assert "arithmetic" not in science()  # or runs from before would have other names
     assert science("--seed", "1") != science()
     assert science("--data.crop", "64") != science()
 

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from amir.config import OptimizerSettings
 from amir.models.amir import AMIR
+from amir.models.economy import choose_recomputation
 from amir.training.optimizer import build_optimizers
 from amir.training.step import Crops, Objective, train_step
 from tests.gloo_workers import on_workers
@@ -42,16 +43,22 @@ OBJECTIVES = {
     "published": {"balance_weight": 0.1},
     "in parts, clipped": {"balance_weight": 0.0, "clip_norm": 0.05, "accumulate": 2},
 }
+RECOMPUTED = "published, recomputed"
 
 
 def updated(rank: int, workers: int) -> dict[str, dict[str, Tensor]]:
     """The weights after some steps, by the trainer's own step and optimizer."""
-    return {name: _updated(rank, workers, Objective(**o)) for name, o in OBJECTIVES.items()}
+    found = {name: _updated(rank, workers, Objective(**o)) for name, o in OBJECTIVES.items()}
+    published = Objective(**OBJECTIVES["published"])
+    return found | {RECOMPUTED: _updated(rank, workers, published, recompute=True)}
 
 
-def _updated(rank: int, workers: int, objective: Objective) -> dict[str, Tensor]:
+def _updated(
+    rank: int, workers: int, objective: Objective, *, recompute: bool = False
+) -> dict[str, Tensor]:
     torch.manual_seed(7)
     model = AMIR(**NETWORK).double().train()
+    choose_recomputation(model, recompute)
     network = DistributedDataParallel(model) if workers > 1 else model
     optimizers = build_optimizers(model, OptimizerSettings(learning_rate=1e-3))
     share = slice(rank * BATCH // workers, (rank + 1) * BATCH // workers)
@@ -64,6 +71,8 @@ def _updated(rank: int, workers: int, objective: Objective) -> dict[str, Tensor]
 def test_two_workers_make_the_updates_of_one(tmp_path: Path) -> None:
     of_workers = on_workers(updated, 2, tmp_path)
     alone = updated(0, 1)
+    for name, weight in alone["published"].items():
+        torch.testing.assert_close(alone[RECOMPUTED][name], weight, rtol=0, atol=1e-6, msg=name)
     for weights in of_workers:
         for objective, named in weights.items():
             for name, weight in named.items():

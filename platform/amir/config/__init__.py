@@ -37,6 +37,7 @@ from amir.config.studying import StudySettings, SummarySettings
 from amir.config.sweeping import Axis, ConfirmSettings, SchedulerSettings, SweepSettings
 from amir.config.tracking import TrackingSettings
 from amir.config.training import (
+    ArithmeticSettings,
     CheckpointSettings,
     DataSettings,
     DivergenceSettings,
@@ -54,6 +55,7 @@ from amir.config.trust import Answer, Passes, TrustSettings, Upsampling
 
 __all__ = [
     "Answer",
+    "ArithmeticSettings",
     "Axis",
     "BatchSettings",
     "CTDegradation",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from amir.config.engine import Precision
 from amir.config.section import Decay, Kernels, PositiveFloat, Section
 from amir.config.tracking import TrackingSettings
 from amir.modality import Modality
@@ -108,6 +109,15 @@ class OptimizerSettings(Section):
         if self.weight_decay and self.name == "adam":
             raise ValueError("weight_decay needs optimizer.name adamw or muon")
         return self
+
+
+class ArithmeticSettings(Section):
+    """How a step is computed: its time and memory; `amir.models.economy` tells what is rounded."""
+
+    precision: Precision = "float32"
+    """bfloat16 for the blocks' products and convolutions: faster where the hardware has it."""
+    recompute: bool = False
+    """Keep only the input of each block, and compute the rest again for the gradient."""
 
 
 class DivergenceSettings(Section):
@@ -225,6 +235,7 @@ class TrainSettings(Section):
     model: ModelSettings = ModelSettings()
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
+    arithmetic: ArithmeticSettings = ArithmeticSettings()
     divergence: DivergenceSettings = DivergenceSettings()
     validation: ValidationSettings = ValidationSettings()
     checkpoints: CheckpointSettings = CheckpointSettings()
@@ -264,10 +275,13 @@ class TrainSettings(Section):
 
     def science(self) -> dict[str, object]:
         """What decides the result; where it runs and what it is called do not."""
-        elsewhere = {"storage", "run", "outliers", "workers", "tracking", "dry_run"}
-        return self.model_dump(mode="json", exclude={*elsewhere, "data"}) | {
+        elsewhere = {"storage", "run", "outliers", "workers", "tracking", "dry_run", "arithmetic"}
+        science = self.model_dump(mode="json", exclude={*elsewhere, "data"}) | {
             "data": self.data.model_dump(mode="json", exclude={"path", "damaged"})
         }
+        if self.arithmetic.precision != "float32":  # runs from before the setting keep their names
+            science["arithmetic"] = {"precision": self.arithmetic.precision}
+        return science
 
 
 class StatusSettings(Section):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -20,6 +19,7 @@ from amir.inference.tiling import Blending, Window, windows
 from amir.inference.transfer import to_device, to_host
 from amir.models.compiling import compiled_twin
 from amir.models.cuda_graphs import GraphByShape
+from amir.models.economy import choose_precision
 from amir.models.kernel_choice import choose_kernels
 
 Images = NDArray[np.float32]
@@ -116,6 +116,7 @@ class NetworkRunner:
         self._graphs = graphs and self.device.type == "cuda"
         network = network.to(self.device)
         choose_kernels(network, kernels)
+        choose_precision(network, precision)
         compiled = compiled and self.device.type == "cuda"
         self._usual = frozenset(usual) if compiled or self._graphs else frozenset()
         fast = Forward(compiled_twin(network) if compiled else network)
@@ -125,11 +126,10 @@ class NetworkRunner:
     @torch.inference_mode()
     def run(self, images: Images, *, alive: Callable[[], None] = lambda: None) -> Passed:
         """images: [B, h, w] in 0..1, padded. alive: called before each forward."""
-        with self._precision():
-            if images.shape[1] * images.shape[2] > self.tile.pixels:
-                return _joined([self._tiled(image, alive) for image in images])
-            parts = np.split(images, len(images)) if self.one_by_one else [images]
-            return _joined([self._whole(part, alive) for part in parts])
+        if images.shape[1] * images.shape[2] > self.tile.pixels:
+            return _joined([self._tiled(image, alive) for image in images])
+        parts = np.split(images, len(images)) if self.one_by_one else [images]
+        return _joined([self._whole(part, alive) for part in parts])
 
     def batches(self, size: tuple[int, int], most: int) -> list[int]:
         """Numbers of images of this size whose first forward takes longer than any later one."""
@@ -173,14 +173,6 @@ class NetworkRunner:
 
     def _on_device(self, images: Images) -> Tensor:
         return to_device(torch.from_numpy(np.ascontiguousarray(images))[:, None], self.device)
-
-    def _precision(self) -> AbstractContextManager[object]:
-        if self.precision == "float32":
-            return nullcontext()
-        # A graph holds places in memory: it must not find weights there that are cast anew later.
-        return torch.autocast(
-            self.device.type, dtype=torch.bfloat16, cache_enabled=not self._graphs
-        )
 
 
 def filled(number: int) -> int:

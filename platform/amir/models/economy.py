@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from amir.config import Precision
 from amir.models.layers import GDFN, MDTA, TransformerBlock
 
 
-def choose_precision(network: nn.Module, precision: str) -> None:
+def choose_precision(network: nn.Module, precision: Precision) -> None:
     """float32, or bfloat16 for the products and convolutions of the transformer blocks.
 
     The weights stay float32, and so do what the blocks add to, statistics of norms, sums over

@@ -84,9 +84,12 @@ class _Recomputed(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, *parameters = ctx.saved_tensors
         x = x.detach().requires_grad_()
+        wanted = [p for p in parameters if p.requires_grad]
         with torch.enable_grad():
             again = ctx.run(x)
-        return None, *torch.autograd.grad(again, (x, *parameters), gradient)
+        of_x, *found = torch.autograd.grad(again, (x, *wanted), gradient)
+        rest = iter(found)
+        return None, of_x, *(next(rest) if p.requires_grad else None for p in parameters)
 
 
 def convolve(convolution: nn.Module, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 def fits(x: Tensor) -> bool:
     """Whether these forms take such a tensor here. An exported program holds the plain ones."""
-    return (
+    return bool(
         x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
         and torch.backends.mkldnn.is_available()

@@ -32,7 +32,8 @@ def pixelwise_per_image(x: Tensor, weights: Tensor) -> Tensor:
     if x.dtype == torch.float32 and onednn.fits(x):
         images = zip(x.split(1), weights, strict=True)
         return torch.cat([onednn.pixelwise(image, weight) for image, weight in images])
-    return torch.bmm(x.flatten(1, 2), weights.transpose(1, 2)).unflatten(1, x.shape[1:3])
+    products = torch.bmm(x.flatten(1, 2), weights.transpose(1, 2))
+    return products.view(*x.shape[:-1], -1)
 
 
 def gated_depthwise(wide: Tensor, kernel: Tensor, rows: slice = EVERY_ROW) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from amir.allocator import keep_freed_memory
 from amir.config import TrainSettings
 from amir.dataset.reader import Batch, Reader
 from amir.training.attempt import attempt
@@ -31,6 +32,7 @@ def train_alone(
     check_shards before the first of many runs.
     """
     manifest = check(settings)
+    keep_freed_memory()
     torch.set_num_threads(torch_threads(settings.workers))
     device = torch.device("cuda" if settings.workers.gpu else "cpu")
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from amir.config import TrainSettings
 from amir.errors import InputError
+from amir.models.economy import choose_precision, choose_recomputation
 from amir.models.registry import build_model
 from amir.references import find_model
 
@@ -17,6 +18,8 @@ def initial_model(settings: TrainSettings) -> nn.Module:
     model = build_model(settings.model.name, **settings.model.network())
     if settings.init_from is not None:
         _take_weights(model, settings.init_from, settings)
+    choose_precision(model, settings.arithmetic.precision)
+    choose_recomputation(model, settings.arithmetic.recompute)
     return model
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from amir import cluster
+from amir import allocator, cluster
 from amir.checkpoint import Checkpoint
 from amir.config import TrainSettings, WorkerSettings
 from amir.dataset.loading import ACTOR_CPUS
@@ -143,6 +143,7 @@ def _fit(task: WorkerTask, callbacks: Sequence[Any]) -> None:
             storage_path=str(ray_folder),
             failure_config=FailureConfig(max_failures=workers.max_failures),
             callbacks=[*callbacks, _stop_early()],
+            worker_runtime_env={"env_vars": allocator.ENVIRONMENT},
         ),
     )
     try:
