@@ -3,8 +3,9 @@
     python benchmarks/network_work.py WORK_AS_JSON
 
 Says how many bytes it holds, then does one piece of work for each line that it reads and prints
-the seconds it took and those of CPUs; at the end of the lines it prints the most bytes that it ever held. A process
-of its own, because how memory is kept is decided for a whole process (`amir.allocator`).
+the seconds that took, on the clock and of CPUs; at the end of the lines it prints the most bytes
+that it ever held. A process of its own, because how memory is kept is decided for a whole process
+(`amir.allocator`).
 """
 
 from __future__ import annotations
