@@ -275,6 +275,6 @@ def attention_sums(
     qkv: Tensor, kernel: Tensor, heads: int, rows: slice = slice(None)
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`operators.attention_sums`, with float32 sums whatever the type of qkv."""
-    first, end, _ = rows.indices(qkv.shape[1])
+    first, end = depthwise.bounds(rows, qkv.shape[1])
     v, products, squares = sums(qkv, kernel, heads, first, end)
     return v, products, squares

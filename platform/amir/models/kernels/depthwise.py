@@ -202,6 +202,11 @@ def gradient(
     return sums.sum(0).t().contiguous().view(kernel.shape).to(kernel.dtype)
 
 
+def bounds(rows: slice, height: int) -> tuple[int, int]:
+    """First row and end of a slice that counts from the top; torch 2.11 cannot trace `indices`."""
+    return rows.start or 0, height if rows.stop is None else min(rows.stop, height)
+
+
 def all_rows(part: Tensor, x: Tensor, rows: tuple[int, int]) -> Tensor:
     """Some rows of an image [B, rows, W, C] with zeros in place of the others: [B, H, W, C]."""
     first, end = rows

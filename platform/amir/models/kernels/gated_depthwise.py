@@ -126,6 +126,6 @@ def _run(wide: Tensor, kernel: Tensor, gradient: Tensor | None, rows: tuple[int,
 
 def gated_depthwise(wide: Tensor, kernel: Tensor, rows: slice = slice(None)) -> Tensor:
     """`operators.gated_depthwise`, with float32 sums whatever the type of wide."""
-    first, end, _ = rows.indices(wide.shape[1])
+    first, end = depthwise.bounds(rows, wide.shape[1])
     gated: Tensor = gate(wide, kernel, first, end)
     return gated
