@@ -12,6 +12,7 @@ from amir.config.section import Kernels
 from amir.models.amir import AMIR
 from amir.models.compiling import compiled_twin
 from amir.models.cuda_graphs import GraphByShape
+from amir.models.economy import choose_recomputation
 from amir.models.kernel_choice import choose_kernels
 from amir.models.layers import TransformerBlock
 from amir.models.routing import ROUTINGS, RoutingKind, SpatialRouting
@@ -49,10 +50,14 @@ def test_blocks_of_a_kind_are_compiled_once_for_each_usual_size() -> None:
     assert compiler.variants == len(USUAL)
 
 
+@pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.parametrize("kernels", ["eager", "triton"])
-def test_a_compiled_twin_trains_the_weights_of_its_network(kernels: Kernels) -> None:
+def test_a_compiled_twin_trains_the_weights_of_its_network(
+    kernels: Kernels, recompute: bool
+) -> None:
     block = TransformerBlock(4, 2)
     choose_kernels(block, kernels)
+    choose_recomputation(block, recompute)
     twin = compiled_twin(block, backend="aot_eager")
     x, answers = torch.rand(1, 3, 4, 4), []
     with interpreter_that_prepares_once():
@@ -61,7 +66,7 @@ def test_a_compiled_twin_trains_the_weights_of_its_network(kernels: Kernels) -> 
             answers.append([answer, *torch.autograd.grad(answer, list(block.parameters()))])
     torch.testing.assert_close(answers[0], answers[1], atol=1e-5, rtol=1e-4)
     assert twin.state_dict().keys() == block.state_dict().keys()
-    assert block._compiled_call_impl is None
+    assert "compute" not in vars(block)
 
 
 @pytest.mark.slow

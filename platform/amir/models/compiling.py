@@ -34,7 +34,10 @@ def compiled_twin(
     twin = copy.deepcopy(network, shared)
     for module in twin.modules():
         if isinstance(module, TransformerBlock):
-            module.compile(fullgraph=True, dynamic=False, backend=backend)
+            # Not the module: what recomputes a block stands outside of it.
+            module.compute = torch.compile(  # type: ignore[method-assign]
+                module.compute, fullgraph=True, dynamic=False, backend=backend
+            )
         elif isinstance(module, SpatialRouting):
             module.combine = torch.compile(  # type: ignore[method-assign]
                 module.combine, fullgraph=True, dynamic=False, backend=backend

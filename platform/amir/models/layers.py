@@ -240,10 +240,11 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
-            return recomputed(self._block, x, list(self.parameters()))
-        return self._block(x)
+            return recomputed(self.compute, x, list(self.parameters()))
+        return self.compute(x)
 
-    def _block(self, x: Tensor) -> Tensor:
+    def compute(self, x: Tensor) -> Tensor:
+        """The block itself, whatever is kept of it."""
         x = x + self.attention(x)
         fed: Tensor = x + self.feed_forward(x)
         return fed

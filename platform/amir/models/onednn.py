@@ -16,13 +16,15 @@ from torch.autograd.function import once_differentiable
 
 
 def fits(x: Tensor) -> bool:
-    """Whether these forms take such a tensor here. An exported program holds the plain ones."""
+    """Whether these forms take such a tensor here. A compiled or exported program holds the plain
+    ones.
+    """
     return bool(
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()
+        and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
         and torch.backends.mkldnn.is_available()
         and torch.backends.mkldnn.enabled
-        and not torch.compiler.is_exporting()
     )
 
 
