@@ -50,7 +50,8 @@ class GraphedGradients:
     def _begin(self, model: nn.Module, inputs: list[Tensor], objective: Objective) -> None:
         beside = [] if objective.balancing is None else objective.balancing.parameters()
         parameters = [*model.parameters(), *beside]
-        self._gradients, self._losses = [], None  # the former graph's memory
+        # The former graph and its memory go before the next one asks for as much.
+        self._gradients, self._losses, self._replay = [], None, lambda: None
         self._inputs = [tensor.clone() for tensor in inputs]
         crops, noise = Crops(*self._inputs[:4]), self._inputs[4:]
 

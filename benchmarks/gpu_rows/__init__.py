@@ -1,0 +1,1 @@
+"""What `benchmarks.gpu` measures, a file for each question."""
