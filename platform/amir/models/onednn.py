@@ -1,8 +1,7 @@
 """The operators on a CPU, through oneDNN, which torch brings along.
 
 Matrix products of float32 go to oneDNN as 1x1 convolutions: torch's own `linear` takes MKL, which
-runs at less than half of oneDNN's speed where it does not use the CPU's widest registers (AMD EPYC
-of family 26: 97 against 228 GFLOP/s per core for 1024 x 1024 matrices; docs/performance.md).
+on some CPUs runs at half of oneDNN's speed (docs/performance.md, benchmarks/products.py).
 """
 
 from __future__ import annotations
