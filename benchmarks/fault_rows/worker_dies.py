@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from amir.training.ray_trainer import run as train
 from amir.training.run_folder import RunFolder
@@ -31,6 +33,14 @@ TARGET = (
 KILLS, QUICK = 20, 3
 KILLS_PER_RUN = 4
 STEPS, EVERY = 300, 20
+CHOSEN = {
+    "steps": STEPS,
+    "checkpoints.every": EVERY,
+    "workers.count": 2,
+    "workers.cpus": 1.75,
+    "workers.threads": 1,
+    "workers.max_failures": 2 * KILLS_PER_RUN,
+}
 
 
 @dataclass(frozen=True)
@@ -41,44 +51,47 @@ class Kill:
     newest: int
 
 
+@dataclass(frozen=True)
+class Shot:
+    """A run and its kills. again: recorded steps that were done again, at each start."""
+
+    kills: list[Kill]
+    again: list[int]
+    faults: list[str]
+
+
 def run(*, quick: bool) -> Outcome:
     wanted = QUICK if quick else KILLS
-    chosen = {
-        "steps": STEPS,
-        "checkpoints.every": EVERY,
-        "workers.count": 2,
-        "workers.cpus": 1.75,
-        "workers.threads": 1,
-        "workers.max_failures": 2 * KILLS_PER_RUN,
-    }
-    wrong: list[str] = []
-    done: list[Kill] = []
-    again: list[int] = []
-    runs = 0
+    shots: list[Shot] = []
     with workplace() as place, small_ray():
-        undisturbed = losses(train(small_settings(place, "whole", **chosen)).folder)
-        while len(done) < wanted:
-            settings = small_settings(place, f"shot-{runs}", **chosen)
-            folder = RunFolder(settings.storage / f"shot-{runs}")
-            left = min(KILLS_PER_RUN, wanted - len(done))
-            hunter = Hunter(folder, seeds=range(len(done), len(done) + left))
-            hunter.start()
-            train(settings)
-            hunter.end()
-            if losses(folder) != undisturbed or len(undisturbed) != STEPS:
-                wrong.append(f"run {runs}: another curve")
-            wrong += [f"run {runs}: {fault}" for fault in older_taken_up(folder, hunter.done)]
-            done += hunter.done
-            again += [row["again"] for row in resumed(folder)]
-            runs += 1
+        undisturbed = losses(train(small_settings(place, "whole", **CHOSEN)).folder)
+        while (done := sum(len(shot.kills) for shot in shots)) < wanted:
+            seeds = range(done, min(done + KILLS_PER_RUN, wanted))
+            shots.append(shot_run(place, f"shot-{len(shots)}", seeds, undisturbed))
+            sys.stderr.write(f"F1: {shots[-1]}\n")
+    kills = [kill for shot in shots for kill in shot.kills]
+    wrong = [fault for shot in shots for fault in shot.faults]
+    again = max((steps for shot in shots for steps in shot.again), default=0)
     figure = (
-        f"{len(done)} kills in {runs} runs of {STEPS} steps by 2 workers, "
-        f"{sum(kill.newest == 0 for kill in done)} before the first checkpoint: "
-        f"{runs - sum('curve' in fault for fault in wrong)} curves equal bit for bit, at most "
-        f"{max(again, default=0)} recorded steps done again, a checkpoint every {EVERY}; "
+        f"{len(kills)} kills in {len(shots)} runs of {STEPS} steps by 2 workers, "
+        f"{sum(kill.newest == 0 for kill in kills)} before the first checkpoint: at most {again} "
+        f"recorded steps done again, a checkpoint every {EVERY}; "
         f"wrong: {'; '.join(wrong) or 'none'}"
     )
-    return Outcome(not wrong, figure)
+    return Outcome(not wrong and len(undisturbed) == STEPS, figure)
+
+
+def shot_run(place: Path, name: str, seeds: range, undisturbed: list[tuple[int, float]]) -> Shot:
+    settings = small_settings(place, name, **CHOSEN)
+    folder = RunFolder(settings.storage / name)
+    hunter = Hunter(folder, seeds=seeds)
+    hunter.start()
+    train(settings)
+    hunter.end()
+    faults = older_taken_up(folder, hunter.done)
+    if losses(folder) != undisturbed:
+        faults.append(f"{name}: another curve")
+    return Shot(hunter.done, [row["again"] for row in resumed(folder)], faults)
 
 
 def older_taken_up(folder: RunFolder, kills: list[Kill]) -> list[str]:
