@@ -23,6 +23,7 @@ ROWS = {
     "F7": "replicas_die",
     "F8": "serve_dies",
     "F9": "model_swap",
+    "F10": "bad_candidate",
     "F11": "mlflow_away",
     "F12": "disk_full",
     "F13": "clients_leave",

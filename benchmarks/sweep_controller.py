@@ -6,7 +6,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def controller(folder: Path, quick: bool) -> Iterator[Line]:
     start_ray(at_once)
     source_of(settings).draw(0)  # Optuna is imported
     before, cpu, wall = memory(), time.process_time(), time.perf_counter()
-    run_stubs(settings, folder, at_once)
+    run_stubs(settings, folder, Budget(at_once, 1.0, 1.0), stub=reporting_stub)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     ray.shutdown()
     sweep = read_sweep(folder)
@@ -87,7 +87,14 @@ def sweep_of(trials: int, folder: Path) -> SweepSettings:
     return SweepSettings.model_validate(tree)
 
 
-def run_stubs(settings: SweepSettings, folder: Path, at_once: int) -> None:
+def run_stubs(
+    settings: SweepSettings,
+    folder: Path,
+    budget: Budget,
+    *,
+    stub: Callable[..., None],
+) -> None:
+    """stub: in place of a trial, called as train_trial is."""
     record = Record(folder)
     record.describe({"settings": settings.model_dump(mode="json")})
     source = source_of(settings)
@@ -109,7 +116,7 @@ def run_stubs(settings: SweepSettings, folder: Path, at_once: int) -> None:
 
     fit(
         TrialTask(settings.name, settings.train, ""),
-        Budget(at_once, 1.0, 1.0),
+        budget,
         upcoming=upcoming,
         outcomes=outcomes,
         scheduler=scheduler_of(settings, [])[0],
@@ -118,7 +125,7 @@ def run_stubs(settings: SweepSettings, folder: Path, at_once: int) -> None:
     )
 
 
-def stub(config: dict[str, Any], *, task: TrialTask) -> None:
+def reporting_stub(config: dict[str, Any], *, task: TrialTask) -> None:
     """Reports as a trial does: gains of a curve that its learning rate decides."""
     folder = RunFolder(task.train.storage / f"{config['number']:03d}")
     folder.path.mkdir(exist_ok=True)
@@ -143,14 +150,14 @@ def stub(config: dict[str, Any], *, task: TrialTask) -> None:
         )
 
 
-def start_ray(at_once: int) -> None:
-    """A cluster that believes in 64 GPUs, and has few CPUs: Ray starts a process for each."""
+def start_ray(at_once: int, *, gpus: int = GPUS) -> None:
+    """A cluster that believes in its GPUs, and has few CPUs: Ray starts a process for each."""
     for name, value in cluster.ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     ray.init(
         address="local",
         num_cpus=at_once,
-        num_gpus=GPUS,
+        num_gpus=gpus,
         include_dashboard=False,
         object_store_memory=200_000_000,
         runtime_env=cluster.local_environment(),

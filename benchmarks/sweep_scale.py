@@ -5,6 +5,7 @@
 
 The trials are stubs that only report, under the search, the scheduler and the record of a sweep.
 The cluster believes in 64 GPUs; each stub is a process, so eight of them run at a time here.
+`--only sharing` has trials share two GPUs, or take several, and asks for what does not fit.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from pathlib import Path
 
 from measures import Line, cpu_name, table
 from sweep_controller import controller
+from sweep_sharing import sharing
 from sweep_tracking import tracking
 
 SECTIONS: dict[str, Callable[[Path, bool], Iterator[Line]]] = {
     "tracking": tracking,
     "controller": controller,
+    "sharing": sharing,
 }
 
 

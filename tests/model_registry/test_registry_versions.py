@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,7 @@ from amir.model_registry.lock import locked
 from amir.model_registry.versions import CHAMPION, DIGEST, ModelRegistry
 from amir.references import find_model
 from amir.tracking import open_run
+from benchmarks.postgresql import postgresql
 
 MlflowServer = Callable[[str, Path], AbstractContextManager[str]]
 
@@ -30,25 +28,6 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     storage = tmp_path_factory.mktemp("registry") / "a storage"
     open_run(TrackingSettings(), storage, name="makes the tables").finish()
     return storage
-
-
-@contextmanager
-def postgresql(folder: Path, port: int) -> Iterator[str]:
-    """A database server of its own for one test; it refuses to run as root."""
-    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    as_user = ["runuser", "-u", user, "--"] if os.geteuid() == 0 else []
-    if as_user:
-        shutil.chown(folder, user)
-    where, listens = ["-D", str(folder / "data")], f"-p {port} -c listen_addresses=127.0.0.1"
-    quiet = {"check": True, "capture_output": True, "cwd": "/", "timeout": 60}
-    subprocess.run([*as_user, "initdb", *where, "-U", "amir", "-A", "trust"], **quiet)  # type: ignore[call-overload]
-    options = f"{listens} -c unix_socket_directories={folder} -c fsync=off"
-    log = str(folder / "log")
-    subprocess.run([*as_user, "pg_ctl", *where, "-l", log, "-w", "-o", options, "start"], **quiet)  # type: ignore[call-overload]
-    try:
-        yield f"postgresql+pg8000://amir@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*as_user, "pg_ctl", *where, "-m", "immediate", "stop"], **quiet)  # type: ignore[call-overload]
 
 
 def check_a_champion_is_registered_found_and_replaced(
@@ -107,21 +86,12 @@ def test_a_server_on_postgresql_holds_the_registry(
     mlflow_server: MlflowServer,
     free_port: Callable[[], int],
     save_checkpoint: Callable[..., Checkpoint],
-    tmp_path_factory: pytest.TempPathFactory,
     tmp_path: Path,
 ) -> None:
-    database = Path("/tmp") / f"amir-postgresql-{os.getpid()}"  # pytest's folders are root's own
-    database.mkdir()
-    try:
-        with (
-            postgresql(database, free_port()) as uri,
-            mlflow_server(uri, tmp_path) as address,
-        ):
-            check_a_champion_is_registered_found_and_replaced(
-                TrackingSettings(uri=address), tmp_path / "none", save_checkpoint, tmp_path
-            )
-    finally:
-        shutil.rmtree(database)
+    with postgresql(free_port()) as uri, mlflow_server(uri, tmp_path) as address:
+        check_a_champion_is_registered_found_and_replaced(
+            TrackingSettings(uri=address), tmp_path / "none", save_checkpoint, tmp_path
+        )
 
 
 def test_a_version_made_by_hand_is_found_too(

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,10 +20,10 @@ import yaml
 from amir import checkpoint
 from amir.cluster import local_environment
 from amir.config import SweepSettings
-from amir.sweeping.record import Sweep, read_sweep
+from amir.sweeping.record import read_sweep
 from amir.sweeping.search import run_sweep, sweep_folder
 from amir.tracking import mlflow_client
-from amir.training.run_folder import RunFolder
+from benchmarks.sweep_kills import steps_again, trial_processes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STEPS, GRACE, EVERY = 24, 12, 3
@@ -85,22 +84,6 @@ def wait_for_checkpoint(folder: Path, search: subprocess.Popen[str]) -> None:
     raise AssertionError(search.communicate()[0])
 
 
-def extra_steps(sweep: Sweep) -> int:
-    """Steps that were done more than once; fails where a step is missing, or was lost that a
-    checkpoint held.
-    """
-    extra = 0
-    for trial in sweep.trials:
-        rows = RunFolder(sweep.folder / trial.name).rows()
-        steps = [row["step"] for row in rows if "train/loss" in row]
-        assert steps == list(range(1, trial.step + 1))
-        repeated = [row["again"] for row in rows if "again" in row]
-        assert all(steps <= EVERY for steps in repeated)
-        assert trial.steps_run == trial.step + sum(repeated)
-        extra += sum(repeated)
-    return extra
-
-
 @pytest.mark.timeout(240)
 def test_a_search_that_was_killed_in_the_middle_of_a_trial_goes_on(
     start: Callable[..., subprocess.Popen[str]], settings: Settings
@@ -118,7 +101,7 @@ def test_a_search_that_was_killed_in_the_middle_of_a_trial_goes_on(
     ]
     assert len(sweep.trials) == 2
     assert {t.state for t in sweep.trials} <= {"finished", "stopped"}
-    extra_steps(sweep)
+    steps_again(sweep, EVERY)
 
 
 @pytest.mark.slow
@@ -138,18 +121,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(
     said, _ = again.communicate()
     assert again.returncode == 0, said
     assert "2 of 2 ended" in said
-    extra_steps(read_sweep(sweep_folder(asked)))
-
-
-def trial_processes(folder: Path) -> list[int]:
-    """Who holds the lock of a run in the sweep's folder."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):
-            held = entry.readlink()
-            if held.name == "lock" and held.parent.parent == folder:
-                found.append(int(entry.parent.parent.name))
-    return found
+    steps_again(read_sweep(sweep_folder(asked)), EVERY)
 
 
 @pytest.mark.slow
@@ -185,4 +157,6 @@ def test_kills_at_random_times_cost_no_more_than_the_steps_since_a_checkpoint(
     runs = client.search_runs([experiment.experiment_id])
     assert len(runs) == 1 + len(sweep.trials)
     whole = sum(trial.step for trial in sweep.trials)
-    sys.stdout.write(f"\nseed {seed}: {kills}, {extra_steps(sweep)} of {whole} steps again\n")
+    sys.stdout.write(
+        f"\nseed {seed}: {kills}, {sum(steps_again(sweep, EVERY))} of {whole} steps again\n"
+    )

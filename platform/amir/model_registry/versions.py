@@ -24,6 +24,7 @@ DIGEST, REPLACES, VERDICT, ARCHIVED = (
     "amir.verdict",
     "amir.archived",
 )
+UNMOVED = "no alias was moved, so the same command can be run again"
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib"}
 
 
@@ -103,7 +104,8 @@ class ModelRegistry:
 
     def point(self, alias: str, version: Version) -> None:
         """Let an alias point to a version, from one moment to the next."""
-        with self.answering():
+        left = f"see whether {alias} points to version {version.number} before you repeat this"
+        with self.answering(left=left):
             self.client.set_registered_model_alias(self.model, alias, str(version.number))
 
     def tag(self, version: Version, tags: Mapping[str, str]) -> None:
@@ -166,8 +168,10 @@ class ModelRegistry:
                     raise
 
     @contextmanager
-    def answering(self, *, unknown: str = "") -> Iterator[None]:
-        """MLflow's errors as ours. unknown: what it may say that it does not have."""
+    def answering(self, *, unknown: str = "", left: str = UNMOVED) -> Iterator[None]:
+        """MLflow's errors as ours. unknown: what it may say that it does not have. left: what to
+        tell of the aliases if it does not answer.
+        """
         from mlflow.exceptions import MlflowException
 
         address = without_password(self.address)
@@ -176,9 +180,9 @@ class ModelRegistry:
         except MlflowException as error:
             if unknown and error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 raise self.has_no(unknown) from None
-            raise _unavailable(address, error) from None
+            raise _unavailable(address, error, left) from None
         except OSError as error:
-            raise _unavailable(address, error) from None
+            raise _unavailable(address, error, left) from None
 
 
 def find_version(
@@ -199,9 +203,9 @@ def find_version(
     return registry, found
 
 
-def _unavailable(address: str, error: Any) -> InputError:
+def _unavailable(address: str, error: Any, left: str) -> InputError:
     return InputError(
         "registry_unavailable",
         f"MLflow at {address} did not do as asked: {without_password(error)}. Mend or start it, or "
-        "change --tracking.uri, then run the same command again: no alias was moved",
+        f"change --tracking.uri; {left}",
     )

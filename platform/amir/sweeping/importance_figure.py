@@ -56,7 +56,8 @@ def _told(step: int, names: list[str], it: Importance) -> str:
     out = [k for k in np.argsort(-middle[:-1]) if low[k] > max(0.0, high[-1])]
     if np.median(it.explained) <= 0 or not out:
         return f"Step {step}: nothing stands out from chance."
-    return f"Step {step}: {', '.join(f'{names[k]} ({middle[k]:.0%})' for k in out)} stand out."
+    told = ", ".join(f"{names[k]} ({middle[k]:.0%})" for k in out)
+    return f"Step {step}: {told} stand{'s' if len(out) == 1 else ''} out."
 
 
 def _explained(it: Importance) -> str:

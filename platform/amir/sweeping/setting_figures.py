@@ -44,7 +44,8 @@ def _draw_setting(subject: Subject, column: int, name: str, p: float | None) -> 
             gains = subject.gains(trials, step)
             places = subject.places(trials)[:, column] if trials else np.zeros(0)
             found = groups(places, gains, continuous=kind) if trials else []
-            _draw_trials(axis, places, gains, colour)
+            if trials:
+                _draw_trials(axis, places, gains, colour, _focus(gains, found))
             for group in found:
                 _draw_group(axis, group)
             axis.set_title(f"step {step}: {_trials(len(trials))}", loc="left", fontsize=8.5)
@@ -60,11 +61,11 @@ def _draw_setting(subject: Subject, column: int, name: str, p: float | None) -> 
     return Chart(f"setting-{column}", "", " ".join(filter(None, told)), drawn.svg)
 
 
-def _draw_trials(axis: Any, places: Values, gains: Values, colour: str) -> None:
+def _draw_trials(
+    axis: Any, places: Values, gains: Values, colour: str, limits: tuple[float, float]
+) -> None:
     """Dots; a triangle at the edge for one far below the others, which would hide them."""
-    if not len(gains):
-        return
-    low, high = _focus(gains)
+    low, high = limits
     inside = gains >= low
     dots = {"color": colour, "alpha": 0.6, "mew": 0}
     axis.plot(places[inside], gains[inside], "o", markersize=3.8, **dots)
@@ -94,12 +95,15 @@ def _best_told(subject: Subject, axis: Axis, step: int, found: list[Group]) -> s
     return f"Step {step}: most at {where}, {gain} ({_trials(best.count)})."
 
 
-def _focus(gains: Values) -> tuple[float, float]:
-    """Limits with room around the gains, what is far below the others left out."""
+def _focus(gains: Values, found: list[Group]) -> tuple[float, float]:
+    """Limits with room around the gains and the means of groups; a gain far below the others is
+    left out, but not a mean that it draws down.
+    """
     lower, upper = np.percentile(gains, (25, 75))
     near = gains[gains >= lower - 3 * max(upper - lower, 0.02)]
-    room = 0.1 * max(float(np.ptp(near)), 0.1)
-    return float(near.min()) - room, float(near.max()) + room
+    shown = np.array([*near, *(group.mean for group in found if group.half is not None)])
+    room = 0.1 * max(float(np.ptp(shown)), 0.1)
+    return float(shown.min()) - room, float(shown.max()) + room
 
 
 def _chance(p: float) -> str:
