@@ -118,6 +118,8 @@ def test_a_missing_file_is_named(name: str, save_checkpoint: Save, tmp_path: Pat
         ({"format": 2}, "format 2, this version reads up to 1: update"),
         ({"ranges": {"CT": [-1024, 3072, "HU"]}}, r"CT ranges \[-1024, 3072, 'HU'\]"),
         ({"planes": {"PET": "axial"}}, "PET planes axial, this version uses coronal"),
+        ({"normalising": "log"}, "does not know, .*: normalising; update"),
+        ({"intensity": {"scale": "fixed", "gamma": 2}}, r"does not know, .*: intensity\.gamma"),
     ],
 )
 def test_a_model_of_another_kind_is_refused_and_never_passed_over(
@@ -129,6 +131,23 @@ def test_a_model_of_another_kind_is_refused_and_never_passed_over(
     for read in (checkpoint.load, lambda folder: checkpoint.latest(folder.parent)):
         with pytest.raises(InputError, match=told):
             read(tmp_path / "200")
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ({"name": "amir", "settings": {"shiny": 1}}, "'amir' has no setting shiny; it knows dim"),
+        ({"name": "another", "settings": {}}, "unknown model 'another'; choose from amir"),
+        ({"name": "amir", "settings": {"dim": 8}}, "its weights do not fit its settings"),
+    ],
+)
+def test_no_network_is_made_of_settings_that_are_unknown_or_do_not_fit(
+    network: dict[str, object], told: str, save_checkpoint: Save, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "100")
+    restated(tmp_path / "100", network=network)
+    with pytest.raises(InputError, match=told):
+        checkpoint.load(tmp_path / "100").network()
 
 
 def test_a_kill_while_writing_leaves_the_one_before(

@@ -32,6 +32,7 @@ FORMAT = 1
 REQUIRED = ("weights.safetensors", "settings.yaml", "scores.json")
 OUTLIERS = "outliers.safetensors"  # restores nothing, so it is no part of the model's digest
 RESTORING = ("network", "ranges", "planes", "intensity")  # what decides the restored image
+SETTINGS = ("format", *RESTORING, "dataset_digest", "code_version", "step")
 log = logging.getLogger(__name__)
 
 
@@ -62,12 +63,18 @@ class Checkpoint:
         return IntensityScale.model_validate(self.settings["intensity"])
 
     def network(self) -> nn.Module:
-        """The network with its weights, in evaluation mode on the CPU."""
+        """The network with its weights, in evaluation mode on the CPU; InputError if it is one
+        that this version does not know, or of other settings than the weights.
+        """
         from amir.models.registry import build_model
 
         network = self.settings["network"]
         model = build_model(network["name"], **network["settings"])
-        model.load_state_dict(self.weights())
+        try:
+            model.load_state_dict(self.weights())
+        except RuntimeError as error:
+            first = " ".join(str(error).splitlines()[1:2]).strip()
+            raise _damaged(self.folder, f"its weights do not fit its settings: {first}") from None
         return model.eval()
 
     def weights(self) -> dict[str, Tensor]:
@@ -245,6 +252,15 @@ def _check_fits(found: Checkpoint) -> None:
             f"checkpoint {name} has format {settings['format']}, this version reads up to "
             f"{FORMAT}: update the platform",
         )
+    known = {"": (settings, SETTINGS), "intensity.": (settings["intensity"], IntensityScale.model_fields)}
+    for section, (given, names) in known.items():
+        if unknown := sorted(given.keys() - set(names)):
+            raise InputError(
+                "invalid_checkpoint",
+                f"checkpoint {name} has settings that this version does not know, and may restore "
+                f"otherwise than it was trained: {', '.join(section + n for n in unknown)}; update "
+                "the platform",
+            )
     for kind, ours in (("ranges", _ranges()), ("planes", _planes())):
         for modality, theirs in settings[kind].items():
             if ours.get(modality) != theirs:

@@ -34,6 +34,20 @@ OPTIONS = {
     "workers.cpus": "0.75",
 }
 
+SWEEP = {
+    "search": "random",
+    "scheduler.grace": "2",
+    "confirm.top": "0",
+    "train.steps": "4",
+    "train.data.crop": "16",
+    "train.model.dim": "4",
+    "train.model.heads": "1,1,1,1",
+    "train.optimizer.warmup_steps": "1",
+    "train.validation.every": "2",
+    "train.validation.slices": "1",
+    "train.checkpoints.every": "2",
+}
+
 
 @dataclass(frozen=True)
 class Head:
@@ -169,3 +183,26 @@ def test_a_submitted_job_brings_the_library_along(
     assert again.returncode != 0
     assert "error [run_exists]: run submitted is finished after 4 steps" in again.stdout
     assert "failed with exit code 2" in again.stdout + again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(590)
+def test_a_submitted_sweep_goes_on_with_more_trials(
+    head: Head, tiny_dataset: Path, tmp_path: Path
+) -> None:
+    options = [f"--{name}={value}" for name, value in SWEEP.items()]
+    command = ["python", "tune/search.py", "--config=tune/configs/small_routing.yaml", *options]
+    command += [f"--data={tiny_dataset}", f"--storage={tmp_path}"]
+    done = head.submit(*command, "--trials=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 ended" in done.stdout
+    longer = head.submit(*command, "--trials=3")
+    assert longer.returncode == 0, longer.stdout + longer.stderr
+    assert "3 of 3 ended" in longer.stdout
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        runs = database.execute("SELECT name FROM runs ORDER BY name").fetchall()
+    assert [name for (name,) in runs] == ["000", "001", "002", "small-routing"]
+    wide = head.submit(*command, "--trials=4", "--concurrency=5")
+    assert "failed with exit code 2" in wide.stdout + wide.stderr
+    assert "5 trials at a time, each of 1 workers with 1 CPUs, do not fit" in wide.stdout

@@ -14,6 +14,7 @@ from amir.config import SweepSettings
 from amir.errors import InputError
 from amir.sweeping.page import contents, write_summary
 from amir.sweeping.record import Record, Sweep, read_sweep
+from amir.sweeping.setting_figures import draw_settings
 from amir.sweeping.subject import subject_of
 
 HOSTILE = "<script>alert(1)</script> & a loss of nan"
@@ -68,6 +69,8 @@ def test_it_tells_what_the_record_holds(ended: Sweep, text: str) -> None:
     rate = best.parameters["optimizer.learning_rate"]
     assert f"--optimizer.learning_rate {rate}" in text
     assert f"| {best.name} | {rung.objective:+.3f} |" in text
+    for chart in draw_settings(subject):  # to be seen, and not only heard
+        assert f'id="{chart.name}-text" class="told">{chart.text}</span>' in text
     for trial, again in subject.repeated():
         mean = sum(one.rungs[-1].objective for one in again) / len(again)
         assert f"{trial.name}: {mean:+.2f} dB on average of 3." in text

@@ -30,6 +30,8 @@ class EvaluateSettings(Section):
     """Add a Gaussian filter, its width chosen on the training split, as a floor to beat."""
     keep_restored: bool = False
     """Keep every restored slice below --out, on storage that all nodes share."""
+    picture: bool = True
+    """Draw one slice per task as the first model restores it."""
     other_dataset: bool = False
     """Allow models that were trained on another dataset than this one."""
     training_data: tuple[str, ...] = ()

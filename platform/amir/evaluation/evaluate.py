@@ -81,7 +81,8 @@ def evaluate(
     notes = [*([gaussian.note()] if gaussian else []), *subjects.notes]
     text = as_markdown(table, notes=notes)
     _write_tables(settings.out, table, text, notes)
-    _draw(settings, subjects)
+    if settings.picture:
+        _draw(settings, subjects)
     write_results(settings.out, scores, _record(settings, subjects, comparison, gaussian, table))
     return Evaluation(table, text, settings.out)
 

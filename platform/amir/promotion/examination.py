@@ -78,6 +78,7 @@ def _evaluation_settings(
         tracking=settings.tracking,
         gaussian_filter=False,
         keep_restored=True,
+        picture=False,
         other_dataset=settings.other_dataset,
         training_data=settings.training_data,
         seed=settings.seed,

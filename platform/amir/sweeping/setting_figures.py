@@ -14,6 +14,8 @@ from amir.sweeping.gain_colours import BAD, GOOD
 from amir.sweeping.influence import FEWEST_IN_GROUP, Group, Values, alike, groups
 from amir.sweeping.subject import Subject, is_continuous, marks, value_at, written
 
+NARROWEST = 0.05  # of the axis: what a group of one value is drawn with
+
 
 def draw_settings(subject: Subject) -> Iterator[Chart]:
     """For each setting the gain at the first rung, of all trials, and at the end, of the rest."""
@@ -75,7 +77,7 @@ def _draw_trials(
 
 
 def _draw_group(axis: Any, group: Group) -> None:
-    margin = 0.025 if group.lower == group.upper else 0.0
+    margin = max(0.0, NARROWEST - (group.upper - group.lower)) / 2
     low, high = group.lower - margin, group.upper + margin
     axis.hlines(group.mean, low, high, color=INK, linewidth=1.6, zorder=3)
     if group.half is not None:
