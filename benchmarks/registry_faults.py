@@ -46,7 +46,7 @@ def kills(scene: Scene, quick: bool) -> Found:
     settings = scene.asked(scene.off_by(0.1))
     start = time.monotonic()
     names = answered(lambda: requests_of(scene, settings), scene.folder)
-    seconds = time.monotonic() - start
+    seconds = time.monotonic() - start  # with the scoring, which is read again from here on
     found = []
     for number, after in moments(names, quick):
         requests = Requests(number, killed, after=after)
@@ -54,7 +54,7 @@ def kills(scene: Scene, quick: bool) -> Found:
         found.append(answered(lambda: look(scene, settings), scene.folder))
     chance = random.Random(0)
     for _ in range(3 if quick else RANDOM_KILLS):
-        pid = forked(lambda: attempt(settings, Requests()))
+        pid = forked(lambda: attempt(settings, Requests(), anew=True))
         time.sleep(chance.uniform(0, 1.1) * seconds)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -131,9 +131,10 @@ def tell(scene: Scene, model: Checkpoint) -> None:
     (scene.folder / f"{model.folder.name}.json").write_text(text)
 
 
-def attempt(settings: PromoteSettings, requests: Requests) -> int:
-    """A whole promotion, nothing of which was judged before; its exit code."""
-    shutil.rmtree(settings.storage / "promotions", ignore_errors=True)
+def attempt(settings: PromoteSettings, requests: Requests, *, anew: bool = False) -> int:
+    """A whole promotion; its exit code. anew: forget what was scored before."""
+    if anew:
+        shutil.rmtree(settings.storage / "promotions", ignore_errors=True)
     with requests.watched():
         try:
             promote(settings, each=in_process)

@@ -60,6 +60,27 @@ def check_everything_is_recorded(settings: TrackingSettings, storage: Path, tmp_
     assert Path(kept).read_bytes() == b"picture"
 
 
+def test_nested_runs_that_were_given_up_are_finished_with_their_parent(storage: Path) -> None:
+    parent = open_run(TrackingSettings(), storage, name="parent")
+    nested = {
+        before: open_run(
+            TrackingSettings(),
+            storage,
+            name=before,
+            tags={"mlflow.parentRunId": parent.id, "amir.trial": before},
+        )
+        for before in ("RUNNING", "KILLED", "FAILED")
+    }
+    for before, run in nested.items():
+        if before != "RUNNING":
+            run.finish(before)
+    parent.finish_nested()
+    uri = tracking_uri(TrackingSettings(), storage)
+    client = MlflowClient(uri, uri)
+    statuses = [client.get_run(run.id).info.status for run in nested.values()]
+    assert statuses == ["FINISHED", "FINISHED", "FAILED"]
+
+
 def test_sqlite_keeps_everything_in_the_storage(storage: Path, tmp_path: Path) -> None:
     check_everything_is_recorded(TrackingSettings(), storage, tmp_path)
     assert {path.name for path in storage.iterdir()} == {"mlflow.db", "mlflow-artifacts"}

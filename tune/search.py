@@ -21,10 +21,10 @@ def main(arguments: Sequence[str]) -> None:
     say(summary(sweep))
     say(f"page: {sweep.folder / 'summary.html'}")
     if best := ranked(sweep):
-        name, data = best[0].name, quote(str(settings.train.data.path))
-        storage = quote(str(sweep.folder))
-        say(f"next: python jobs/promote.py --run {name} --storage {storage} --data {data}")
-        say(f"or train it longer: python jobs/train_all_in_one.py --config {storage}/best.yaml")
+        storage, folder = quote(str(settings.storage)), quote(str(sweep.folder))
+        model, data = f"{folder}/{best[0].name}", quote(str(settings.train.data.path))
+        say(f"next: python jobs/promote.py --model {model} --storage {storage} --data {data}")
+        say(f"or train it longer: python jobs/train_all_in_one.py --config {folder}/best.yaml")
 
 
 if __name__ == "__main__":

@@ -252,7 +252,10 @@ def _check_fits(found: Checkpoint) -> None:
             f"checkpoint {name} has format {settings['format']}, this version reads up to "
             f"{FORMAT}: update the platform",
         )
-    known = {"": (settings, SETTINGS), "intensity.": (settings["intensity"], IntensityScale.model_fields)}
+    known = {
+        "": (settings, SETTINGS),
+        "intensity.": (settings["intensity"], IntensityScale.model_fields),
+    }
     for section, (given, names) in known.items():
         if unknown := sorted(given.keys() - set(names)):
             raise InputError(

@@ -169,12 +169,14 @@ class MlflowRun:
             self.client.set_terminated(self.id, status)
 
     def finish_nested(self, status: str = "FINISHED") -> None:
-        """The runs within this one that nobody is left to finish."""
-        wanted = f"tags.`mlflow.parentRunId` = '{self.id}' and attributes.status = 'RUNNING'"
+        """The runs within this one that nobody is left to finish, or that were given up before."""
+        nested = f"tags.`mlflow.parentRunId` = '{self.id}'"
         with self._forgiven("the end of the runs within this one"):
             place = self.client.get_run(self.id).info.experiment_id
-            for run in self.client.search_runs([place], wanted):
-                self.client.set_terminated(run.info.run_id, status)
+            for before in ("RUNNING", "KILLED"):
+                wanted = f"{nested} and attributes.status = '{before}'"
+                for run in self.client.search_runs([place], wanted):
+                    self.client.set_terminated(run.info.run_id, status)
 
     @contextmanager
     def _forgiven(self, what: str) -> Iterator[None]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ray.exceptions import OutOfMemoryError
 
 from amir import checkpoint
 from amir.command_line import read_yaml, set_dotted, validate
 from amir.config import StatusSettings, SweepSettings, TrainSettings
 from amir.errors import InputError
+from amir.sweeping import search
 from amir.sweeping.record import Sweep, read_sweep
 from amir.sweeping.search import check, run_sweep
 from amir.sweeping.tables import ranked, summary
@@ -92,6 +96,18 @@ def test_other_settings_under_its_name_are_refused(sweep: Sweep, settings: Setti
         check(settings(search="random"))
 
 
+def test_a_sweep_that_is_older_than_a_setting_goes_on(sweep: Sweep, settings: Settings) -> None:
+    file = sweep.folder / "sweep.json"
+    written = file.read_text()
+    about = json.loads(written)
+    del about["settings"]["train"]["data"]["damaged"]
+    file.write_text(json.dumps(about))
+    try:
+        check(settings(trials=5))
+    finally:
+        file.write_text(written)
+
+
 def test_the_best_is_repeated_with_seeds_the_search_never_saw(
     sweep: Sweep, settings: Settings
 ) -> None:
@@ -116,6 +132,29 @@ def test_more_at_a_time_than_fit_are_refused_before_the_start(
 ) -> None:
     with pytest.raises(InputError, match="5 trials at a time, each of 1 workers with 1 CPUs, do"):
         run_sweep(settings(name="wide", concurrency=5))
+
+
+def test_a_sweep_goes_on_where_ray_ended_its_trials_for_want_of_memory(
+    ray_cluster: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_out: list[list[int]] = []
+
+    def fit(task: object, budget: object, *, upcoming: Any, outcomes: Any, **others: Any) -> None:
+        """Tune as far as the sweep sees it; it gives up twice."""
+        handed_out.append([])
+        while (trial := upcoming()) is not None:
+            handed_out[-1].append(trial.number)
+            if len(handed_out) <= 2:
+                raise RuntimeError("Caught unexpected exception") from OutOfMemoryError("full")
+            outcomes.ended(trial.number, reason="not trained at all")
+
+    monkeypatch.setattr(search, "fit", fit)
+    said: list[str] = []
+    asked = settings(name="full", trials=2, tracking={"uri": "none"})
+    sweep = run_sweep(asked, say=said.append)
+    assert handed_out == [[0], [0], [0, 1]]
+    assert [trial.state for trial in sweep.trials] == ["failed", "failed"]
+    assert sum("going on" in line for line in said) == 2
 
 
 @pytest.mark.slow

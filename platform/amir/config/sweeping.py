@@ -104,6 +104,12 @@ class SweepSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _rungs_wait_for_their_checkpoint(self) -> SweepSettings:
+        if self.train.checkpoints.background:
+            raise ValueError("train.checkpoints.background: a rung is judged once it is saved")
+        return self
+
+    @model_validator(mode="after")
     def _has_an_end(self) -> SweepSettings:
         if self.trials is None and self.search != "grid":
             raise ValueError(f"how many trials? --trials is needed with search {self.search}")

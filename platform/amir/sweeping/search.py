@@ -10,10 +10,11 @@ from typing import Any
 from uuid import uuid4
 
 import yaml
+from ray.exceptions import OutOfMemoryError
 
 from amir import cluster, durable
 from amir.code_version import code_version
-from amir.command_line import flatten
+from amir.command_line import flatten, validate
 from amir.config import SweepSettings, TrainSettings
 from amir.dataset.loading import ACTOR_CPUS
 from amir.dataset.manifest import Manifest, check_shards
@@ -32,6 +33,7 @@ from amir.training.backfill import backfill
 from amir.training.run_folder import RunFolder, differences, held
 
 Told = Callable[[Trial], None]
+Say = Callable[[str], None]
 
 
 def check(settings: SweepSettings) -> Manifest:
@@ -48,7 +50,7 @@ def sweep_folder(settings: SweepSettings) -> Path:
     return settings.storage.absolute() / settings.name
 
 
-def run_sweep(settings: SweepSettings, *, say: Callable[[str], None] = silent) -> Sweep:
+def run_sweep(settings: SweepSettings, *, say: Say = silent) -> Sweep:
     """Search and confirm on the Ray this process is connected to; the same sweep goes on where it
     was, and none of its trials is run twice.
 
@@ -65,8 +67,8 @@ def run_sweep(settings: SweepSettings, *, say: Callable[[str], None] = silent) -
         task = TrialTask(settings.name, _common(settings), parent.id)
         told = Course(settings, _asked_for(settings), read_sweep(folder).trials, parent, say)
         try:
-            _search(settings, task, budget, told)
-            _confirm(settings, task, budget, told)
+            for part in (_search, _confirm):
+                _to_its_end(partial(part, settings, task, budget, told), settings, say)
             sweep = read_sweep(folder)
             _check_none_is_left(sweep)
         except BaseException as error:
@@ -144,6 +146,26 @@ def _open(settings: SweepSettings, manifest: Manifest, folder: Path) -> Run:
         parent.tags({"amir.dataset": manifest.dataset_digest, "amir.code": code_version()})
         record.describe(known | {"mlflow_run_id": parent.id or None})
     return parent
+
+
+def _to_its_end(part: Callable[[], None], settings: SweepSettings, say: Say) -> None:
+    """A part of the sweep, gone on with where Ray ended trials because a node had no memory left.
+
+    A trial that is killed otherwise is restarted by Tune; at this Tune gives up altogether.
+    """
+    for left in range(settings.max_failures, -1, -1):
+        try:
+            part()
+            return
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, OutOfMemoryError):
+                raise
+            if not left:
+                raise RuntimeError(
+                    f"a node ran out of memory {settings.max_failures + 1} times; lower "
+                    "--concurrency or --train.batch. The same command goes on"
+                ) from None
+            say(f"a node ran out of memory and Ray ended trials; going on, {left} times more")
 
 
 def _search(settings: SweepSettings, task: TrialTask, budget: Budget, told: Told) -> None:
@@ -250,7 +272,9 @@ def _asked_for(settings: SweepSettings) -> int:
 
 
 def _check_may_go_on(settings: SweepSettings, manifest: Manifest, sweep: Sweep) -> None:
-    theirs = {"dataset_digest": sweep.about["dataset_digest"], **sweep.about["settings"]}
+    # Settings that are newer than the sweep have their defaults.
+    begun = _public(validate(SweepSettings, sweep.about["settings"]))
+    theirs = {"dataset_digest": sweep.about["dataset_digest"], **begun}
     ours = {"dataset_digest": manifest.dataset_digest, **_public(settings)}
     if found := differences(_identity(theirs), _identity(ours)):
         raise InputError(
