@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray import tune
 from ray.exceptions import OutOfMemoryError
 
 from amir import checkpoint
@@ -19,6 +20,7 @@ from amir.sweeping import search
 from amir.sweeping.record import Sweep, read_sweep
 from amir.sweeping.search import check, run_sweep
 from amir.sweeping.tables import ranked, summary
+from amir.sweeping.tuning import Budget
 from amir.tracking import mlflow_client
 from amir.training.alone import train_alone
 from amir.training.run_folder import RunFolder
@@ -135,20 +137,26 @@ def test_more_at_a_time_than_fit_are_refused_before_the_start(
 
 
 def test_a_sweep_goes_on_where_ray_ended_its_trials_for_want_of_memory(
-    ray_cluster: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed_out: list[list[int]] = []
 
-    def fit(task: object, budget: object, *, upcoming: Any, outcomes: Any, **others: Any) -> None:
-        """Tune as far as the sweep sees it; it gives up twice."""
-        handed_out.append([])
-        while (trial := upcoming()) is not None:
-            handed_out[-1].append(trial.number)
-            if len(handed_out) <= 2:
-                raise RuntimeError("Caught unexpected exception") from OutOfMemoryError("full")
-            outcomes.ended(trial.number, reason="not trained at all")
+    class Tuner:
+        """Tune's as far as the sweep uses it; gives up twice, as Tune does."""
 
-    monkeypatch.setattr(search, "fit", fit)
+        def __init__(self, trainable: object, *, tune_config: Any, run_config: Any) -> None:
+            self.search, self.listener = tune_config.search_alg, run_config.callbacks[0]
+
+        def fit(self) -> None:
+            handed_out.append([])
+            while isinstance(trial := self.search.suggest("its id"), dict):
+                handed_out[-1].append(trial["number"])
+                if len(handed_out) <= 2:
+                    raise RuntimeError("Caught unexpected exception") from OutOfMemoryError("full")
+                self.listener.outcomes.ended(trial["number"], reason="not trained at all")
+
+    monkeypatch.setattr(tune, "Tuner", Tuner)
+    monkeypatch.setattr(search, "budget_of", lambda settings: Budget(1, 1.0, 0.0))
     said: list[str] = []
     asked = settings(name="full", trials=2, tracking={"uri": "none"})
     sweep = run_sweep(asked, say=said.append)

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 import yaml
-from ray.exceptions import OutOfMemoryError
 
 from amir import cluster, durable
 from amir.code_version import code_version
@@ -26,7 +25,15 @@ from amir.sweeping.sources import Source, source_of
 from amir.sweeping.spaces import check_space, grid, trial_settings
 from amir.sweeping.tables import ranked
 from amir.sweeping.trial import TrialTask
-from amir.sweeping.tuning import SMALL, Budget, Outcomes, fit, scheduler_of, train_all_in_full
+from amir.sweeping.tuning import (
+    SMALL,
+    Budget,
+    NoMemoryLeftError,
+    Outcomes,
+    fit,
+    scheduler_of,
+    train_all_in_full,
+)
 from amir.tracking import Run, open_run, tracking_uri, without_password
 from amir.training import ray_trainer
 from amir.training.backfill import backfill
@@ -149,17 +156,12 @@ def _open(settings: SweepSettings, manifest: Manifest, folder: Path) -> Run:
 
 
 def _to_its_end(part: Callable[[], None], settings: SweepSettings, say: Say) -> None:
-    """A part of the sweep, gone on with where Ray ended trials because a node had no memory left.
-
-    A trial that is killed otherwise is restarted by Tune; at this Tune gives up altogether.
-    """
+    """A part of the sweep, gone on with where a node had no memory left."""
     for left in range(settings.max_failures, -1, -1):
         try:
             part()
             return
-        except RuntimeError as error:
-            if not isinstance(error.__cause__, OutOfMemoryError):
-                raise
+        except NoMemoryLeftError:
             if not left:
                 raise RuntimeError(
                     f"a node ran out of memory {settings.max_failures + 1} times; lower "

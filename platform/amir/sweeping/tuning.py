@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ray import tune
+from ray.exceptions import OutOfMemoryError
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -29,6 +30,12 @@ ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 SMALL = 0.1  # CPUs of a trial that has its training done by workers; Tune refuses none
+
+
+class NoMemoryLeftError(RuntimeError):
+    """Ray ended trials because their node ran out of memory. Tune restarts a trial that is killed
+    otherwise; at this it gives up altogether.
+    """
 
 
 class Budget(NamedTuple):
@@ -231,7 +238,8 @@ def fit(
     max_failures: int,
     trainable: Callable[..., None] = train_trial,
 ) -> None:
-    """Run trials until there are no more, or until Ctrl-C or SIGTERM, which is KeyboardInterrupt.
+    """Run trials until there are no more, or until Ctrl-C or SIGTERM, which is KeyboardInterrupt,
+    or until a node has no memory left: NoMemoryLeftError.
 
     trainable: called as train_trial is; another reports gains without a training.
     """
@@ -263,6 +271,10 @@ def fit(
         )
         with interruptible():
             tuner.fit()
+    except RuntimeError as error:
+        if isinstance(error.__cause__, OutOfMemoryError):
+            raise NoMemoryLeftError(str(error.__cause__)) from None
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
