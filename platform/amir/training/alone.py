@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Generator, Mapping
-from contextlib import suppress
 from typing import Any
 
 import torch
 
-from amir.allocator import keep_freed_memory
+from amir.allocator import give_back_freed_memory, keep_freed_memory
 from amir.config import TrainSettings
 from amir.dataset.reader import Batch, Reader
 from amir.training.attempt import attempt
@@ -50,13 +48,5 @@ def train_alone(
             task = worker_task(settings, manifest, folder, record)
             work(task, build_state(settings, device), feed=feed, device=device, report=report)
     finally:
-        _give_back_memory()
+        give_back_freed_memory()
     return folder
-
-
-def _give_back_memory() -> None:
-    """What the C library keeps of what was freed: a process that trains one network after another
-    would grow with each.
-    """
-    with suppress(OSError, AttributeError):  # not of this name everywhere
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
