@@ -51,3 +51,4 @@ def test_memory_that_was_freed_is_used_again() -> None:
 def test_nothing_happens_without_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
     assert not allocator.keep_freed_memory()
+    allocator.give_back_freed_memory()
