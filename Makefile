@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 PYTEST_ARGS ?=
 SERVE_ARGS ?=
-SYSTEM_PACKAGES := chromium dcmtk dicom3tools orthanc postgresql
+SYSTEM_PACKAGES := chromium dcmtk dicom3tools orthanc orthanc-dicomweb postgresql
 
 # One Ray on one machine, reached from this machine only. What cluster.yaml starts has token authentication on.
 export RAY_AUTH_MODE ?= disabled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from amir.config import ServeSettings
 from amir.inference.running_engine import RunningEngine
 from amir.inference.slices import ModelDescription, SliceAnswer, SliceRequest
 from serve.engine_metrics import EngineMetrics
+from serve.metrics import Metrics
+from serve.shared_metrics import SharedMetrics, metrics_folder
 
 NAME = "engine"
 
@@ -25,7 +28,8 @@ class EngineReplica:
         self._settings = ServeSettings.model_validate(settings)
         replica = self._settings.engine.replica
         torch.set_num_threads(max(1, int(replica.cpus)))
-        metrics = EngineMetrics()
+        counters = Metrics()
+        metrics = EngineMetrics(counters)
         self._running = RunningEngine(
             self._settings,
             device="cuda" if replica.gpus else "cpu",  # Ray shows each replica its own GPU alone
@@ -33,6 +37,11 @@ class EngineReplica:
             on_comparison=metrics.comparison,
         )
         await self._running.start()
+        shared = SharedMetrics(metrics_folder(self._settings), counters)
+        batcher = self._running.engine.batcher
+        self._writing = asyncio.create_task(
+            shared.keep_up(lambda: counters.show("amir_queue_slices", batcher.waiting_slices))
+        )
 
     async def choose(self, reference: str, key: str) -> ModelDescription:
         return await self._running.engine.choose(reference, key=key)

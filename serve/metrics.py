@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from amir.inference.slices import ModelDescription
+from amir.inference.slices import ModelDescription, SliceAnswer, SliceRequest
+from amir.modality import Modality
 from serve.report import Report
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 BYTES = tuple(float(4**power) for power in range(5, 17))  # 1 KiB to 4 GiB
 SLICES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+SCORES = (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 100)
+DECIBELS = (20, 25, 30, 35, 40, 45, 50, 60, 80)
+DIFFERENCES = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+COMPARED = ("modality", "digest", "challenger")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """labels: their values are routes, codes and names of ours, never what a request says."""
+    """labels: their values are routes, codes and names of ours, never what a request says.
+
+    is_own: of the process that answers, not added up over all.
+    """
 
     kind: Literal["counter", "gauge", "histogram"]
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = SECONDS
+    is_own: bool = False
 
 
 METRICS = {
     "amir_requests": Metric("counter", "Requests answered.", ("method", "route", "status")),
     "amir_request_seconds": Metric("histogram", "From first to last byte.", ("route",)),
-    "amir_requests_in_progress": Metric("gauge", "Requests under way in this process."),
+    "amir_requests_in_progress": Metric("gauge", "Requests under way."),
     "amir_problems": Metric("counter", "Requests refused or failed.", ("code",)),
     "amir_upload_bytes": Metric("histogram", "Sizes of uploads.", buckets=BYTES),
-    "amir_restorations": Metric("counter", "Files restored.", ("modality", "model")),
+    "amir_restorations": Metric("counter", "Files and tensors restored.", ("modality", "model")),
     "amir_stage_seconds": Metric(
         "histogram",
         "receive, read, restore (within it waiting for a batch, and forward), write.",
         ("stage",),
     ),
-    "amir_slices": Metric("histogram", "Slices of a file.", buckets=SLICES),
+    "amir_slices": Metric("histogram", "Slices of a restoration.", buckets=SLICES),
     "amir_batch_slices": Metric(
         "histogram",
-        "Slices of the largest batch that a file's slices were part of.",
+        "Slices of the largest batch that a restoration had part in.",
         buckets=SLICES,
     ),
     "amir_voxels": Metric("counter", "Voxels restored.", ("modality",)),
@@ -49,8 +60,20 @@ METRICS = {
         "counter", "Voxels outside the range of training.", ("modality",)
     ),
     "amir_flags": Metric("counter", "Doubts about files.", ("modality", "code")),
+    "amir_outlier_score": Metric(
+        "histogram", "Of restorations, where the model has statistics.", ("modality",), SCORES
+    ),
+    "amir_queue_slices": Metric("gauge", "Slices that wait for the network."),
+    "amir_forward_slices": Metric("histogram", "Slices of a forward.", buckets=SLICES),
+    "amir_forward_seconds": Metric("histogram", "Seconds of a forward."),
+    "amir_shadow_psnr_db": Metric(
+        "histogram", "The challenger's slices against the answer.", COMPARED, DECIBELS
+    ),
+    "amir_shadow_largest_difference": Metric(
+        "histogram", "The same, in HU, SUV or a.u.", COMPARED, DIFFERENCES
+    ),
     "amir_model_info": Metric(
-        "gauge", "1 for each model that is served.", ("alias", "digest", "version")
+        "gauge", "1 for each model that is served.", ("alias", "digest", "version"), is_own=True
     ),
 }
 
@@ -86,6 +109,9 @@ class Metrics:
     def change(self, name: str, amount: float) -> None:
         self._gauges[name].inc(amount)
 
+    def show(self, name: str, value: float) -> None:
+        self._gauges[name].set(value)
+
     def show_models(self, models: Iterable[ModelDescription]) -> None:
         info = self._gauges["amir_model_info"]
         info.clear()
@@ -103,15 +129,39 @@ def _of_kind(kind: str) -> Iterator[tuple[str, Metric]]:
 
 def count_restoration(metrics: Metrics, report: Report, size: int) -> None:
     """What a restored upload of so many bytes adds."""
-    modality = str(report.modality)
-    slices, height, width = report.slices
-    metrics.count("amir_restorations", modality=modality, model=report.model.digest[:12])
+    modality = report.modality
     metrics.observe("amir_upload_bytes", size)
-    metrics.observe("amir_slices", slices)
+    _count_slices(metrics, modality, report.model.digest, report.slices, report.clipped_voxels)
     metrics.observe("amir_batch_slices", report.largest_batch)
-    metrics.count("amir_voxels", slices * height * width, modality=modality)
-    metrics.count("amir_clipped_voxels", report.clipped_voxels, modality=modality)
     for flag in report.flags:
         metrics.count("amir_flags", modality=modality, code=flag.code)
-    for stage, seconds in report.seconds.items():
-        metrics.observe("amir_stage_seconds", seconds, stage=stage)
+    _observe(metrics, modality, report.outlier_score, report.seconds)
+
+
+def count_tensors(metrics: Metrics, request: SliceRequest, answer: SliceAnswer) -> None:
+    """What slices add that came without a file."""
+    shape = request.slices.shape
+    _count_slices(metrics, request.modality, request.model, shape, answer.clipped)
+    metrics.observe("amir_batch_slices", answer.batch)
+    scores = answer.outlier_score[np.isfinite(answer.outlier_score)]
+    score = float(np.median(scores)) if scores.size else None
+    _observe(metrics, request.modality, score, answer.seconds)
+
+
+def _count_slices(
+    metrics: Metrics, modality: Modality, digest: str, shape: tuple[int, ...], clipped: int
+) -> None:
+    """shape: of the slices, (n, height, width)."""
+    metrics.count("amir_restorations", modality=modality, model=digest[:12])
+    metrics.observe("amir_slices", shape[0])
+    metrics.count("amir_voxels", math.prod(shape), modality=modality)
+    metrics.count("amir_clipped_voxels", clipped, modality=modality)
+
+
+def _observe(
+    metrics: Metrics, modality: Modality, score: float | None, seconds: Mapping[str, float]
+) -> None:
+    if score is not None:
+        metrics.observe("amir_outlier_score", score, modality=modality)
+    for stage, taken in seconds.items():
+        metrics.observe("amir_stage_seconds", taken, stage=stage)

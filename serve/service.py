@@ -17,6 +17,7 @@ from serve.limits import Places
 from serve.metrics import Metrics
 from serve.rate_limit import RateLimit
 from serve.restoration import Tools
+from serve.shared_metrics import SharedMetrics, metrics_folder
 from serve.tokens import Tokens
 from serve.uploads import Workplace
 
@@ -34,6 +35,7 @@ class Service:
     rate: RateLimit
     places: Places
     metrics: Metrics
+    shared_metrics: SharedMetrics
     workplace: Workplace
     jobs: JobRunner
     tensor_turns: asyncio.Semaphore
@@ -50,6 +52,8 @@ async def running_service(
     """A service for a while; its processes are started, its files removed at the end."""
     files = FileProcesses(settings.limits)
     workplace = Workplace(settings.folder)
+    shared = SharedMetrics(metrics_folder(settings), metrics)
+    writing = asyncio.create_task(shared.keep_up())
     tools = Tools(engine, files, settings.limits, settings.trust)
     jobs = _job_runner(settings, tools, workplace, metrics)
     try:
@@ -62,12 +66,15 @@ async def running_service(
             rate=RateLimit(settings.rate),
             places=Places(settings.limits.concurrent),
             metrics=metrics,
+            shared_metrics=shared,
             workplace=workplace,
             jobs=jobs,
             tensor_turns=asyncio.Semaphore(settings.tensors.at_once),
         )
     finally:
         await jobs.stop()
+        writing.cancel()
+        shared.close()
         workplace.close()
 
 

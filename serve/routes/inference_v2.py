@@ -16,6 +16,7 @@ from serve.admission import APlace, Owner, TheService
 from serve.api_documentation import problems, problems_alone, reference
 from serve.body import read_body
 from serve.disconnects import while_connected
+from serve.metrics import count_tensors
 from serve.open_inference import (
     Inference,
     InferenceRequest,
@@ -34,6 +35,7 @@ from serve.open_inference_metadata import (
 )
 from serve.problems import RequestError
 from serve.request_log import request_id
+from serve.service import Service
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 MODEL_CHANGES = 3  # so often a request starts again because its model has gone
@@ -171,16 +173,16 @@ async def _inferred(
             parse_inference, body, json_length, most_voxels=service.settings.limits.voxels
         )
         key = hashlib.sha256(body).hexdigest()
-        work = _restored(service.engine, inference, name, version, key)
+        work = _restored(service, inference, name, version, key)
         return await while_connected(request, work)
 
 
 async def _restored(
-    engine: Engine, inference: Inference, name: str, version: str, key: str
+    service: Service, inference: Inference, name: str, version: str, key: str
 ) -> Response:
     """The answer by one model; where it is replaced and gone meanwhile, by the new one."""
     for _ in range(MODEL_CHANGES):
-        found = await chosen(engine, name, version, key)
+        found = await chosen(service.engine, name, version, key)
         scale = await to_thread(_scale, inference, found)
         request = SliceRequest(
             inference.slices,
@@ -191,11 +193,12 @@ async def _restored(
             series=request_id.get(),
         )
         try:
-            answer = await engine.restore(request)
+            answer = await service.engine.restore(request)
         except InputError as error:
             if error.code != "unknown_model":
                 raise
             continue
+        count_tensors(service.metrics, request, answer)
         return await to_thread(_response, answer, inference, name, found, scale)
     message = f"the model was replaced {MODEL_CHANGES} times meanwhile; send it again"
     raise InputError("overloaded", message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from asyncio import to_thread
+
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -24,6 +26,7 @@ router = APIRouter(tags=["health"])
     dependencies=[Depends(metrics_reader)],
 )
 async def metrics(service: TheService) -> Response:
-    """What this process has counted; needs a token unless the service listens on loopback."""
+    """What all replicas have counted; needs a token unless the service listens on loopback."""
     service.metrics.show_models(await service.engine.models())
-    return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    text = await to_thread(service.shared_metrics.text)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from torch import Tensor, nn
 
+from amir.errors import InputError
 from amir.imaging import Derivation, read_scan, write_new_series, write_scan
 from amir.inference.restorer import Restorer
 from amir.inference.tasks import TASKS
@@ -197,3 +198,48 @@ def test_every_real_series_passes_all_validators_and_archives(
         assert [line for line in found if not (excused and f"<{excused}>" in line)] == []
         check_orthanc(pair, orthanc)
         check_dimse(pair, tmp_path / f"received-{number}", free_port())
+
+
+def readable_oddities(folder: Path) -> dict[str, list[Path]]:
+    """The odd files that can be read at all, each a series, and the two folders that are one."""
+    series = {path.name: sorted(path.iterdir()) for path in folder.glob("dcm_qa_frag_*")}
+    for path in sorted(folder.rglob("*.dcm")):
+        if path.parent.name not in series and is_readable([path]):
+            series[path.name] = [path]
+    return series
+
+
+def is_readable(files: list[Path]) -> bool:
+    try:
+        read_scan(files)
+    except InputError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_odd_files_that_can_be_read_pass_as_well(
+    real_scans: Path,
+    orthanc: Orthanc,
+    tmp_path: Path,
+    free_port: Callable[[], int],
+    validator_errors: Callable[[Path], set[str]],
+    entity_errors: Callable[[Iterable[Path]], str],
+) -> None:
+    """One CT slice in fifteen encodings, MR in seven, frames in fragments, pixels not square."""
+    series = readable_oddities(real_scans / "oddities")
+    assert len(series) == 28
+    for name, sources in series.items():
+        pair = derive(sources, tmp_path / "out" / name)
+        check_pixels(pair)
+        for source, result in pair.slices():
+            assert validator_errors(result) <= validator_errors(source), name
+        assert entity_errors([*pair.sources, *pair.results]) == "", name
+        check_orthanc(pair, orthanc)
+        check_dimse(pair, tmp_path / f"received-{name}", free_port())
+
+
+def test_no_real_series_is_forgotten(real_scans: Path) -> None:
+    found = {path.parent for path in real_scans.rglob("*.dcm")}
+    named = {folder.relative_to(real_scans).as_posix() for folder in found}
+    assert {name for name in named if not name.startswith("oddities")} == set(FOLDERS)

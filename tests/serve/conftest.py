@@ -64,7 +64,8 @@ def running_app(folder: Path, port: int, engine: Engine, **settings: Any) -> Ite
     """The application for a while, under uvicorn in a thread."""
     tokens = written_tokens(folder.parent / f"{folder.name}-tokens.yaml")
     jobs = {"folder": folder.parent / f"{folder.name}-jobs", "lease_seconds": 2}
-    tree = {"folder": folder, "tokens": {"file": tokens}, "jobs": jobs, **settings}
+    metrics = folder.parent / f"{folder.name}-metrics"
+    tree = {"folder": folder, "metrics_folder": metrics, "tokens": {"file": tokens}, "jobs": jobs, **settings}
     log = io.StringIO()
     chosen = ServeSettings.model_validate(tree)
     app = create_app(chosen, engine, log_handler=logging.StreamHandler(log))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 
 import httpx
 import numpy as np
@@ -51,6 +52,23 @@ def test_a_job_is_followed_to_its_end_whichever_replica_answers(service, tmp_pat
     for _ in range(4):  # there are two replicas
         restored = np.load(io.BytesIO(job.result()))
         np.testing.assert_allclose(restored, np.load(io.BytesIO(direct.content)), atol=0.05)
+
+
+def test_whichever_replica_is_asked_tells_the_metrics_of_all(service):
+    def count(sample: str) -> float:
+        lines = httpx.get(f"{service.url}/metrics").text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(sample))
+
+    names = ("amir_restorations_total{", "amir_forward_slices_sum ")
+    before = [count(name) for name in names]
+    for _ in range(4):
+        service.client.post("/v1/restore?modality=CT", content=array()).raise_for_status()
+    # Two HTTP replicas and the engine's: the others' latest numbers are seconds old.
+    deadline = time.monotonic() + 20
+    while [count(name) for name in names] != [before[0] + 4, before[1] + 12]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert {count(names[0]) for _ in range(6)} == {before[0] + 4}
 
 
 def test_the_page_and_its_files_are_served(service):

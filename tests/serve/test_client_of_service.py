@@ -137,6 +137,7 @@ if __name__ == "__main__":
         network.may_go_on.clear()
     settings = ServeSettings.model_validate({
         "folder": f"{folder}/uploads",
+        "metrics_folder": f"{folder}/metrics",
         "limits": {"decode_processes": 1},
         "tokens": {"required": False},
         "jobs": {"folder": f"{folder}/jobs", "lease_seconds": 1},
