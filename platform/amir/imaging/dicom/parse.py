@@ -37,7 +37,9 @@ def nothing_quoted() -> Iterator[None]:
 
     It sends them to its logger too, which stays silent from then on.
     """
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    logger = logging.getLogger("pydicom")
+    if logger.level != logging.CRITICAL:  # setting it makes every logger think anew
+        logger.setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -93,8 +93,7 @@ def derived_header(
 
     frame: which of a multi-frame file the slice was; its derived slice is a classic image.
     """
-    # A shallow copy shares its elements with the source, and assigning alters them in place.
-    dataset = copy.deepcopy(source)
+    dataset = _with_own_elements(source)
     drop_what_describes_other_pixels(dataset)
     _identify(dataset, source, frame, derivation)
     _describe(dataset, source, modality, derivation)
@@ -103,6 +102,15 @@ def derived_header(
     # Never SeriesTime or AcquisitionTime: they are what PET is decay corrected to.
     dataset.InstanceCreationDate = dataset.ContentDate = now.strftime("%Y%m%d")
     dataset.InstanceCreationTime = dataset.ContentTime = now.strftime("%H%M%S")
+    return dataset
+
+
+def _with_own_elements(source: Dataset) -> Dataset:
+    """A copy whose elements can be assigned to; what they hold, such as items, is the source's."""
+    dataset: Dataset = copy.copy(source)
+    # A shallow copy shares its elements with the source, and assigning alters them in place.
+    # get_item leaves them as they came; iterating over them would decode them all.
+    dataset._dict = {tag: copy.copy(source.get_item(tag)) for tag in source.keys()}  # noqa: SIM118
     return dataset
 
 
@@ -170,7 +178,7 @@ def _credit(dataset: Dataset, derivation: Derivation, now: datetime) -> None:
         contribution_description="Image restoration, research use only",
     )
     earlier = dataset.get("ContributingEquipmentSequence") or []
-    dataset.ContributingEquipmentSequence = Sequence([*earlier, ours])
+    dataset.ContributingEquipmentSequence = Sequence([*copy.deepcopy(list(earlier)), ours])
 
 
 def _store(scan: Scan, origin: DicomSource, index: int, dataset: Dataset) -> StoredSlice:
