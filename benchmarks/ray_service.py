@@ -21,6 +21,7 @@ from amir.checkpoint import Checkpoint
 from amir.config import IntensityScale, ServeSettings
 from amir.models.registry import build_model
 from benchmarks.measures import processes
+from serve import proxy
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {
@@ -62,7 +63,7 @@ def ray_service(folder: Path, **settings: Any) -> Iterator[RayService]:
     from ray import serve
 
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "platform")])
-    for name, value in cluster.ENVIRONMENT.items():
+    for name, value in (cluster.ENVIRONMENT | proxy.ENVIRONMENT).items():
         os.environ.setdefault(name, value)
     from serve.app import build_app
 

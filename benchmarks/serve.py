@@ -3,7 +3,8 @@
     PYTHONPATH=platform python -m benchmarks.serve [--network small|published] [--seconds 20]
         [--clients 1 2 4 8 16] [--size 256] [--json] [--plot serve.png]
 
-The bare loop, the server and the load share this machine's cores. The load comes from wrk (Debian's
+The bare loop, the server and the load share this machine's cores; the loop is a process that stands
+still meanwhile, with the threads and the environment of the engine's replica. The load comes from wrk (Debian's
 package): one thread in C takes next to nothing from the server, and it reports percentiles over all
 requests rather than a mean of means. Goals: at saturation 0.95 of the bare loop's slices per second
 with the published network, 0.70 with the small one; 10 ms of our own for a CT slice of 512 x 512;
@@ -15,13 +16,18 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import multiprocessing
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +35,15 @@ import httpx
 import numpy as np
 import torch
 
+from amir import checkpoint
 from amir.checkpoint import Checkpoint
+from amir.config import ReplicaSettings
 from amir.inference.restorer import Restorer
 from amir.modality import Modality
 from benchmarks.echo_service import echo_application
 from benchmarks.measures import Line, table
 from benchmarks.ray_service import RayService, ray_service, save_network
+from serve.engine import thread_environment
 
 SMALL = {"dim": 8, "blocks": (1, 1, 1, 1), "refinement_blocks": 1, "heads": (1, 1, 2, 2)}
 NETWORKS: dict[str, dict[str, Any]] = {"small": SMALL, "published": {"dim": 42}}
@@ -86,15 +95,18 @@ def measured(folder: Path, chosen: argparse.Namespace) -> Iterator[Line]:
     engine = {"warm_up": [[size, size]], "replica": {"cpus": CORES, "ongoing_requests": 256}}
     models = {"champion": str(saved.folder)}
     limits = {"concurrent": 256, "decode_processes": 1}
-    alone, ratios = [bare(saved, slices, chosen.seconds / 2)], []
-    with ray_service(folder, models=models, engine=engine, limits=limits) as service:
+    with (
+        bare_loop(saved, slices) as bare,
+        ray_service(folder, models=models, engine=engine, limits=limits) as service,
+    ):
+        alone, ratios = [bare(chosen.seconds / 2)], []
         address = f"{service.url}/v1/restore?modality=CT"
         load(folder, address, clients=1, seconds=3)  # warm
         for clients in chosen.clients:
             found = load(folder, address, clients=clients, seconds=chosen.seconds)
             yield from curve(clients, found)
             # Before and after each load: whatever else the machine does, it does to both.
-            alone.append(bare(saved, slices, chosen.seconds / 2))
+            alone.append(bare(chosen.seconds / 2))
             if clients >= SATURATED:
                 rate = found["requests"] / found["seconds"]
                 ratios.append(rate / statistics.mean(alone[-2:]))
@@ -103,10 +115,29 @@ def measured(folder: Path, chosen: argparse.Namespace) -> Iterator[Line]:
         yield from beside_echo(service, slices)
 
 
-def bare(saved: Checkpoint, slices: np.ndarray, seconds: float) -> float:
-    """Slices per second of the network alone, on as many threads as the replica has."""
+@contextmanager
+def bare_loop(saved: Checkpoint, slices: np.ndarray) -> Iterator[Callable[[float], float]]:
+    """In a process of its own: for so many seconds, slices per second of the network alone."""
+    environment = thread_environment(ReplicaSettings(cpus=CORES))
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as process:
+        ask = partial(process.submit, _restored_per_second, saved.folder, slices)
+        ask(1.0).result()
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        yield lambda seconds: ask(seconds).result()
+
+
+@cache
+def _restorer(folder: Path) -> Restorer:
     torch.set_num_threads(CORES)
-    restorer = Restorer.of(saved)
+    return Restorer.of(checkpoint.load(folder))
+
+
+def _restored_per_second(folder: Path, slices: np.ndarray, seconds: float) -> float:
+    restorer = _restorer(folder)
     restorer.restore_slices(slices, Modality.CT)
     start, count = time.perf_counter(), 0
     while time.perf_counter() < start + seconds:

@@ -6,6 +6,13 @@ from typing import Any
 
 from amir.config import HttpSettings
 
+# Read by Ray Serve's controller. A proxy that dies is noticed after 10 s by default, and one that
+# starts is given 5 s, which a busy machine exceeds: then it is killed, and the service with it.
+ENVIRONMENT = {
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
+}
+
 
 def proxy_options(http: HttpSettings) -> dict[str, Any]:
     """`http_options` of `serve.start`; serve/deployment.yaml says the same in Serve's words."""

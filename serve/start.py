@@ -17,6 +17,7 @@ from amir.config import ServeSettings, StartSettings
 from amir.errors import InputError
 from amir.job import run_job, say
 from serve.local_token import local_token
+from serve.proxy import ENVIRONMENT, proxy_options
 
 ROOT = Path(__file__).resolve().parent.parent
 APPLICATION = "amir"
@@ -29,12 +30,13 @@ def main(arguments: Sequence[str]) -> None:
     # Replicas import this folder too.
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     cluster.connect()
     import ray
     from ray import serve
 
     from serve.app import build_app
-    from serve.proxy import proxy_options
 
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

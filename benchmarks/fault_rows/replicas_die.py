@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 from benchmarks.fault_rows.client_load import load
@@ -13,11 +14,12 @@ from benchmarks.fault_rows.outcome import Outcome
 from benchmarks.ray_service import ray_service, save_network
 
 TARGET = "no failed request through amir.client (6 tries, 60 s each); the same answers (F23)"
-CLIENTS = 12
+CLIENTS = (12, 50)
 EVERY = 5.0  # seconds
 
 
 def run(*, quick: bool) -> Outcome:
+    """quick: twelve clients alone, for a third of the time."""
     holds, figures = True, []
     with tempfile.TemporaryDirectory(prefix="amir-faults-") as name:
         folder = Path(name)
@@ -25,9 +27,9 @@ def run(*, quick: bool) -> Outcome:
         expected = Expectations(saved)
         engine = {"warm_up": [[48, 40]], "replica": {"cpus": 0.5, "smallest": 2, "largest": 2}}
         with ray_service(folder, models={"champion": str(saved.folder)}, engine=engine) as service:
-            for killed in ("engine", "http"):
+            for clients, killed in product(CLIENTS[: 1 if quick else 2], ("engine", "http")):
                 kills = 0
-                with load(service.url, folder, clients=CLIENTS, expected=expected) as tally:
+                with load(service.url, folder, clients=clients, expected=expected) as tally:
                     until = time.monotonic() + (20 if quick else 60)
                     while time.monotonic() < until:
                         time.sleep(EVERY)
@@ -35,5 +37,5 @@ def run(*, quick: bool) -> Outcome:
                             service.kill(random.choice(pids))
                             kills += 1
                 holds = holds and tally.holds and kills > 0
-                figures.append(f"{kills} kills of {killed}: {tally.figure()}")
+                figures.append(f"{clients} clients, {kills} kills of {killed}: {tally.figure()}")
     return Outcome(holds, "; ".join(figures))

@@ -147,9 +147,12 @@ def copy(answer: Any, file: BinaryIO) -> None:
 
 
 def backoff(attempt: int) -> float:
-    """0.25 s, doubled each time up to 8 s, half of it random."""
-    longest = min(8.0, 0.25 * 2.0 ** (attempt - 1))
-    return longest * (0.5 + 0.5 * random.random())
+    """0.5 s, three times as long each time up to 20 s, a quarter of it random.
+
+    Six tries span half a minute: a service whose proxy died is back by then.
+    """
+    longest = min(20.0, 0.5 * 3.0 ** (attempt - 1))
+    return longest * (0.75 + 0.25 * random.random())
 
 
 def _refusal(error: urllib.error.HTTPError) -> ServiceError:
