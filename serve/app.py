@@ -16,6 +16,7 @@ from amir.config import ServeSettings
 from serve.engine import engine_application
 from serve.engine_handle import ServeEngine
 from serve.http_app import create_app
+from serve.proxy import LOGGING
 
 NAME = "http"
 # Beside restorations, which `limits.concurrent` bounds with an answer that says so: what is quick.
@@ -47,5 +48,6 @@ def build_app(settings: ServeSettings) -> serve.Application:
         health_check_period_s=5,
         health_check_timeout_s=15,
         graceful_shutdown_timeout_s=30,
+        logging_config=LOGGING,
     )
     return deployment.bind(settings.model_dump(mode="json"), engine_application(settings))

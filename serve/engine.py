@@ -14,6 +14,7 @@ from amir.inference.running_engine import RunningEngine
 from amir.inference.slices import ModelDescription, SliceAnswer, SliceRequest
 from serve.engine_metrics import EngineMetrics
 from serve.metrics import Metrics
+from serve.proxy import LOGGING
 from serve.shared_metrics import SharedMetrics, metrics_folder
 
 NAME = "engine"
@@ -98,6 +99,7 @@ def engine_application(settings: ServeSettings) -> serve.Application:
         health_check_period_s=5,
         health_check_timeout_s=15,
         graceful_shutdown_timeout_s=30,
+        logging_config=LOGGING,
         **number,
     )
     return deployment.bind(settings.model_dump(mode="json"))

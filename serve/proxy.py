@@ -1,4 +1,4 @@
-"""What Ray's HTTP proxy is told: where it listens, and with which certificate."""
+"""What Ray Serve is told: where its proxy listens, with which certificate, what is logged."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ ENVIRONMENT = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
 }
+
+# Of proxies and replicas: the service writes its own line for each request, without the address,
+# which Ray's would hold where it matches no route.
+LOGGING: dict[str, Any] = {"encoding": "JSON", "enable_access_log": False}
 
 
 def proxy_options(http: HttpSettings) -> dict[str, Any]:

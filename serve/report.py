@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from amir.modality import Modality
@@ -63,7 +65,9 @@ class Report(_Part):
     """Factor from the scan's numbers to the network's range; 1 for CT and PET."""
     upsample: str
     clipped_voxels: int
-    """Outside the range of training; those of PET and MR above it are restored, if so set."""
+    """Outside the range of training."""
+    above_range: Literal["keep", "restore"] = "keep"
+    """What was done with voxels of PET and MR above the range; those of CT are always kept."""
     saturated_voxels: int
     """That the file's number type could not hold."""
     largest_batch: int

@@ -131,7 +131,7 @@ async def _restore_by(
     )
     written = await tools.files.run(write_restored, folder, upload.kind, described)
     seconds["write"] = written.seconds
-    report = _report(upload, options, model, cut, tally, verdict, written, seconds)
+    report = _report(upload, options, model, cut, tally, verdict, written, seconds, tools.trust)
     return RestoredUpload(
         written.path, written.kind.media_type, f"restored{written.kind.suffix}", report
     )
@@ -152,6 +152,7 @@ def _report(
     verdict: OutlierVerdict,
     written: WrittenScan,
     seconds: dict[str, float],
+    trust: TrustSettings,
 ) -> Report:
     return Report(
         task=TASKS[cut.modality],
@@ -170,6 +171,7 @@ def _report(
         intensity_scale=cut.scale,
         upsample=options.upsample,
         clipped_voxels=tally.clipped,
+        above_range=trust.above_range,
         saturated_voxels=written.saturated,
         largest_batch=tally.largest_batch,
         expert_use=tally.expert_use(),

@@ -17,7 +17,7 @@ from amir.config import ServeSettings, StartSettings
 from amir.errors import InputError
 from amir.job import run_job, say
 from serve.local_token import local_token
-from serve.proxy import ENVIRONMENT, proxy_options
+from serve.proxy import ENVIRONMENT, LOGGING, proxy_options
 
 ROOT = Path(__file__).resolve().parent.parent
 APPLICATION = "amir"
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
         signal.signal(number, lambda *_: stopped.set())
     try:
         say(f"starting {settings.models[settings.default_model]} ...")
-        serve.start(http_options=proxy_options(settings.http))
+        serve.start(http_options=proxy_options(settings.http), logging_config=LOGGING)
         serve.run(build_app(settings), name=APPLICATION, route_prefix="/")
         say(welcome(settings, start.tokens, token))
         stopped.wait()

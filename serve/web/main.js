@@ -114,9 +114,11 @@ function drawStage() {
   else announce("");
 }
 
-function drawFailure({ problem }) {
+function drawFailure({ name, problem }) {
   $("failure-title").textContent = capitalised(problem.title || "This did not work");
-  $("failure-detail").textContent = sentence(problem.detail || problem.message);
+  // The service gives files names of its own; people know theirs.
+  const detail = (problem.detail || problem.message).replace(/\bupload(\.(dcm|zip|nii|gz|npy))+/g, () => name);
+  $("failure-detail").textContent = sentence(detail);
   $("failure-code").textContent = problem.code ?? "page";
   $("failure-request").textContent = problem.request ? `, request ${problem.request}` : "";
   if (problem.status === 401) openToken(true);

@@ -31,7 +31,9 @@ function clippedText(report, voxels) {
   if (!report.clipped_voxels) return "Every voxel lay inside the range of training.";
   const share = (100 * report.clipped_voxels) / voxels;
   const percent = share < 0.01 ? "less than 0.01" : short(share);
-  return `${counted(report.clipped_voxels, "voxel")} (${percent} %) outside the range of training came through unchanged.`;
+  const told = `${counted(report.clipped_voxels, "voxel")} (${percent} %) outside the range of training`;
+  if (report.modality === "CT" || report.above_range !== "restore") return `${told} came through unchanged.`;
+  return `${told}: those above it were restored from darkened slices, others came through unchanged.`;
 }
 
 function uncertaintyText({ passes, unit, mean, maximum }) {

@@ -65,7 +65,13 @@ def running_app(folder: Path, port: int, engine: Engine, **settings: Any) -> Ite
     tokens = written_tokens(folder.parent / f"{folder.name}-tokens.yaml")
     jobs = {"folder": folder.parent / f"{folder.name}-jobs", "lease_seconds": 2}
     metrics = folder.parent / f"{folder.name}-metrics"
-    tree = {"folder": folder, "metrics_folder": metrics, "tokens": {"file": tokens}, "jobs": jobs, **settings}
+    tree = {
+        "folder": folder,
+        "metrics_folder": metrics,
+        "tokens": {"file": tokens},
+        "jobs": jobs,
+        **settings,
+    }
     log = io.StringIO()
     chosen = ServeSettings.model_validate(tree)
     app = create_app(chosen, engine, log_handler=logging.StreamHandler(log))

@@ -242,6 +242,7 @@ def test_a_bad_file_is_explained_with_its_code(opened, tmp_path):
     page.set_input_files("#files", str(tmp_path / "broken.zip"))
     expect(page.locator("#failure-code")).to_have_text("unreadable", timeout=20_000)
     expect(page.locator("#failure-detail")).to_contain_text("zip it again")
+    expect(page.locator("#failure-detail")).to_contain_text("roken.zip is not")
     expect(page.locator("#studies .failed")).to_have_count(1)
 
 
@@ -302,11 +303,18 @@ def test_real_scans_are_seen_before_and_after(opened, real_scans, tmp_path):
     expect(page.locator("input[value=coronal]")).to_be_checked()
 
 
-def test_it_fits_a_phone(opened, scans):
-    page = restored(opened(width=390, height=844), scans / "ct.zip")
-    for mode in ("sides", "wipe", "flip", "difference"):
+@pytest.mark.parametrize("width", [390, 800])
+def test_it_fits_a_phone_and_a_narrow_window(opened, scans, width):
+    page = opened(width=width, height=844)
+    page.click(".options summary")
+    page.select_option("#uncertainty", "1")
+    restored(page, scans / "ct.zip")
+    box = page.locator(".panel canvas").first.bounding_box()
+    for mode in ("sides", "wipe", "flip", "difference", "uncertainty"):
         page.check(f"input[value={mode}]", force=True)
-        assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        wait_for(lambda: "uncertainty" in readings(page))
+        assert page.evaluate("() => document.documentElement.scrollWidth") == width
 
 
 @pytest.mark.parametrize("state", ["empty", "restored", "failed", "help"])

@@ -127,7 +127,7 @@ class ServeSettings(Section):
     folder: Path | None = None
     """Where uploads lie while they are worked on, private to each process; null: the system's."""
     metrics_folder: Path | None = None
-    """On a disk that all replicas share, for /metrics to tell of all; null: metrics/ below storage."""
+    """Where replicas keep what they count, on a disk they share; null: metrics/ below storage."""
     http: HttpSettings = HttpSettings()
     tokens: TokenSettings = TokenSettings()
     rate: RateSettings = RateSettings()
