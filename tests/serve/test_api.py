@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import zipfile
 from pathlib import Path
 
@@ -73,6 +74,10 @@ def test_every_request_is_one_line_with_its_id(http_service):
     own = "0123-abcdef-4567"
     answer = http_service.client.get("/v1/models", headers={"X-Request-ID": own})
     assert answer.headers["X-Request-ID"] == own
+    deadline = time.monotonic() + 10
+    while own not in http_service.log.getvalue():  # it is written once the answer is sent
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     lines = [json.loads(line) for line in http_service.log.getvalue().splitlines()]
     [line] = [line for line in lines if line["request_id"] == own]
     assert (line["route"], line["status"], line["token"]) == ("/v1/models", 200, "tester")
