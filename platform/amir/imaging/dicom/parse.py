@@ -23,6 +23,7 @@ from amir.imaging.scan import MAX_VOXELS
 _MAX_INFLATION = 100
 _MAX_INFLATED = 2 * MAX_VOXELS
 _ALWAYS_INFLATED = 2**24
+_PIECE = 2**20
 
 # Of one file's top level; the richest headers have some hundreds, and each costs microseconds.
 _MOST_ELEMENTS = 50_000
@@ -115,9 +116,12 @@ def _is_deflated(syntax: object) -> bool:
 
 def _inflate(packed: bytes, name: str) -> bytes:
     limit = min(_MAX_INFLATED, max(_ALWAYS_INFLATED, _MAX_INFLATION * len(packed)))
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = inflater.decompress(packed, limit)
-    if inflater.unconsumed_tail:
-        message = f"{name} inflates to more than {limit} bytes; export it uncompressed"
-        raise InputError("too_large", message)
-    return content
+    inflater, content = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
+    # In pieces: zlib gathers all of an answer in blocks before it joins them, and needs twice that.
+    while piece := inflater.decompress(packed, _PIECE):
+        content += piece
+        packed = inflater.unconsumed_tail
+        if len(content) > limit:
+            message = f"{name} inflates to more than {limit} bytes; export it uncompressed"
+            raise InputError("too_large", message)
+    return bytes(content)
