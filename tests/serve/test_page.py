@@ -309,10 +309,9 @@ def test_it_fits_a_phone_and_a_narrow_window(opened, scans, width):
     page.click(".options summary")
     page.select_option("#uncertainty", "1")
     restored(page, scans / "ct.zip")
-    box = page.locator(".panel canvas").first.bounding_box()
     for mode in ("sides", "wipe", "flip", "difference", "uncertainty"):
         page.check(f"input[value={mode}]", force=True)
-        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.locator(".panel canvas").first.hover()
         wait_for(lambda: "uncertainty" in readings(page))
         assert page.evaluate("() => document.documentElement.scrollWidth") == width
 
