@@ -36,6 +36,7 @@ from amir.model_registry.lock import locked
 from amir.model_registry.versions import CHAMPION
 from amir.promotion import promote as promotion
 from amir.promotion.promote import promote, rollback
+from amir.references import find_model
 from benchmarks.registry_requests import Requests
 from benchmarks.registry_scene import DATABASES, Scene, answered, ended, forked, scenes
 
@@ -108,8 +109,11 @@ def rivals(scene: Scene, quick: bool) -> Found:
 
 
 def succession(scene: Scene) -> list[int]:
-    """The champions, from the first to the one of now, by what each says it replaced."""
+    """The champions, from the first to the one of now, by what each says it replaced; an error if
+    that one cannot be loaded.
+    """
     registry = scene.registry()
+    find_model("models:/amir@champion", storage=scene.folder, tracking_uri=scene.uri)
     now = registry.at(CHAMPION)
     chain = []
     while now is not None:

@@ -86,6 +86,28 @@ def test_a_better_model_becomes_champion_and_can_be_taken_back(
         rollback(registry, CHAMPION)
 
 
+def test_a_candidate_that_is_judged_anew_becomes_a_whole_champion(
+    off_by: OffBy, asked: Asked, enthrone: Enthrone, registry: ModelRegistry, run_id: str
+) -> None:
+    enthrone(registry, off_by(0.8), run_id)
+    said: list[str] = []
+    others = []
+
+    def meanwhile(text: str) -> None:
+        if not said:  # judged, but not moved yet
+            others.append(enthrone(registry, off_by(0.5), run_id))
+        said.append(text)
+
+    best = off_by(0.1)
+    done = promote(asked(best), each=in_process, say=meanwhile)
+    assert "champion was moved meanwhile: judging anew against the new one" in said
+    assert done.replaced is not None
+    assert [done.replaced.number] == others
+    found = find_model("models:/amir@champion", storage=Path(), tracking_uri=registry.address)
+    assert found.digest == best.digest
+    assert f"version {others[0]}" in said[-1]
+
+
 def test_a_worse_model_is_registered_with_its_verdict_and_stays_out(
     off_by: OffBy, asked: Asked, enthrone: Enthrone, registry: ModelRegistry, run_id: str
 ) -> None:

@@ -142,11 +142,11 @@ def _record(
     with tempfile.TemporaryDirectory(prefix="amir-") as temporary:
         folder = Path(temporary)
         found.write(folder)
+        checkpoint.copy_model(candidate, folder)  # with the digests of card and verdict, too
         if version is not None:
             registry.add_files(version, folder)
             registry.tag(version, tags)
             return version
-        checkpoint.copy_model(candidate, folder)
         return registry.register(folder, run_id=_run(registry, candidate, settings), tags=tags)
 
 
