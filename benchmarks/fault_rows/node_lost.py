@@ -27,10 +27,12 @@ from benchmarks.small_training import (
 )
 
 TARGET = (
-    "goes on with 1 of 2 workers and with 2 again, by itself; every step once; what changed is said"
+    "goes on with 1 of 2 workers and with 2 again, by itself; every step once; what changed is "
+    "said; losses within 1e-3 of those of one process"
 )
 STEPS, EVERY = 400, 20
 LOOK_SECONDS = 10.0
+MOST_DIFFERENCE = 1e-3  # relative, of a loss: rounding that Adam carries on, see training_parity.py
 NODE = {"num_cpus": 2, "object_store_memory": 100_000_000}
 
 
@@ -75,7 +77,6 @@ def run(*, quick: bool) -> Outcome:
         "other rounding" in row["note"] for row in starts if row["before"] != row["train/workers"]
     )
     steps_once = [step for step, _ in curve] == list(range(1, STEPS + 1))
-    # Rounding that Adam carries on, as far as training_parity.py sees it go; told, not judged.
     off = max(abs(one / other - 1) for (_, one), (_, other) in zip(curve, whole, strict=True))
     again = max((row["again"] for row in starts), default=0)
     figure = (
@@ -83,7 +84,7 @@ def run(*, quick: bool) -> Outcome:
         f"{STEPS}, at most {again} recorded steps done again; "
         f"{away.told()}; losses at most {off:.1e} off those of one process"
     )
-    holds = steps_once and said and counts[-1] == 2 and 1 in counts
+    holds = steps_once and said and counts[-1] == 2 and 1 in counts and off < MOST_DIFFERENCE
     return Outcome(holds, figure)
 
 
