@@ -49,6 +49,16 @@ class Timed:
         seconds, cpu_seconds = map(float, self._line().split())
         return seconds, cpu_seconds
 
+    def measure(self) -> None:
+        seconds, cpu_seconds = self.once()
+        self.seconds.append(seconds)
+        self.cpu_seconds.append(cpu_seconds)
+
+    def join(self, earlier: Timed) -> None:
+        self.seconds = earlier.seconds + self.seconds
+        self.cpu_seconds = earlier.cpu_seconds + self.cpu_seconds
+        self.grown = max(self.grown, earlier.grown)
+
     def end(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
@@ -66,8 +76,8 @@ class Timed:
 @contextmanager
 def at_work(work: Work, *, keeps_memory: bool) -> Iterator[Timed]:
     environment = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
-    # Threads that wait sleep: else a busy machine's waiting would count as time of CPUs.
-    environment |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+    if work.busy_machine:
+        environment |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     process = subprocess.Popen(
         [sys.executable, str(WORKER), work.as_json()],
         env=environment | (ENVIRONMENT if keeps_memory else {}),
@@ -84,27 +94,44 @@ def at_work(work: Work, *, keeps_memory: bool) -> Iterator[Timed]:
         process.wait()
 
 
-def timed_in_turn(work: Work, rounds: int) -> dict[str, Timed]:
+def ways_of(work: Work) -> dict[str, tuple[Work, bool]]:
     """Ours as it runs, ours with the allocator as it comes, and the published code."""
     ways = {"ours": (work, True), "ours, default allocator": (work, False)}
     if work.reference:
         published = replace(work, code="published", dtype="float32", recompute=False)
         ways = {"published": (published, False), **ways}
+    return ways
+
+
+def timed_in_turn(work: Work, rounds: int) -> dict[str, Timed]:
     with ExitStack() as stack:
         found = {
             name: stack.enter_context(at_work(way, keeps_memory=keeps))
-            for name, (way, keeps) in ways.items()
+            for name, (way, keeps) in ways_of(work).items()
         }
         for timed in found.values():
             timed.once()  # nothing is warm in the first
         for number in range(rounds):
             order = list(found.values())
             for timed in order if number % 2 else reversed(order):
-                seconds, cpu_seconds = timed.once()
-                timed.seconds.append(seconds)
-                timed.cpu_seconds.append(cpu_seconds)
+                timed.measure()
         for timed in found.values():
             timed.end()
+    return found
+
+
+def timed_apart(work: Work, rounds: int) -> dict[str, Timed]:
+    """The same where memory is too small for all of them: each ends before the next one starts."""
+    found: dict[str, Timed] = {}
+    for _ in range(rounds):
+        for name, (way, keeps) in ways_of(work).items():
+            with at_work(way, keeps_memory=keeps) as timed:
+                timed.once()
+                timed.measure()
+                timed.end()
+            if name in found:
+                timed.join(found[name])
+            found[name] = timed
     return found
 
 
@@ -238,6 +265,14 @@ def options(description: str, *, size: tuple[int, int], batch: int) -> argparse.
     parser.add_argument("--tiny", action="store_true", help="a small network, to try this out")
     parser.add_argument("--no-errors", action="store_true", help="time alone")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--apart", action="store_true", help="one process at a time, where memory is too small"
+    )
+    parser.add_argument(
+        "--busy-machine",
+        action="store_true",
+        help="waiting threads sleep, so that CPU time, which then counts, is that of work alone",
+    )
     return parser
 
 
@@ -254,6 +289,7 @@ def work_of(chosen: argparse.Namespace, kind: str) -> Work:
         recompute=getattr(chosen, "recompute", False),
         layer=chosen.layer,
         tiny=chosen.tiny,
+        busy_machine=chosen.busy_machine,
     )
 
 
@@ -270,7 +306,7 @@ def run(chosen: argparse.Namespace, kind: str, facts: dict[str, Any] | None = No
     if work.dtype == "bfloat16" and not has_bfloat16():
         print("no bf16 hardware")
     else:
-        found = timed_in_turn(work, chosen.rounds)
+        found = (timed_apart if chosen.apart else timed_in_turn)(work, chosen.rounds)
         times = figures(found)
         print(table(found, times))
         told |= times

@@ -37,7 +37,7 @@ TINY = {"dim": 8, "blocks": [1, 1, 1, 1], "refinement_blocks": 1}
 class Work:
     """code: published or ours. kind: inference or step. size: height and width. layer: a part of
     the network by our name, such as encoder.0.0.attention; the whole if empty. tiny: a small
-    network, to try the benchmark itself.
+    network, to try the benchmark itself. busy_machine: threads that wait sleep.
     """
 
     code: str
@@ -50,6 +50,7 @@ class Work:
     recompute: bool = False
     layer: str = ""
     tiny: bool = False
+    busy_machine: bool = False
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))

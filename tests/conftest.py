@@ -50,6 +50,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job is deaf to Ctrl-C, and so would be what the tests interrupt.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # The tests' tensors are tiny: on a busy machine threads that wait for each other cost tenfold.

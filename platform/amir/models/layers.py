@@ -206,7 +206,7 @@ class GDFN(nn.Module):
         self.precision: torch.dtype | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        expand, depthwise, project = (_as(self.precision, w) for w in self._aligned_weights())
+        expand, depthwise, project = self._aligned_weights()
         fed = []
         for band, own in strips(x, width=len(expand)):
             normed = _as(self.precision, self.norm(band))
@@ -220,9 +220,11 @@ class GDFN(nn.Module):
         Matrix products run up to 1.5 times faster on aligned rows; zeros add nothing: gelu(0) = 0.
         """
         extra = -self.project.in_features % ALIGNMENT
-        expand = F.pad(self.expand.weight.unflatten(0, (2, -1)), (0, 0, 0, extra))
-        depthwise = F.pad(self.depthwise.weight.unflatten(0, (2, -1)), (*[0] * 7, extra))
-        project = F.pad(self.project.weight, (0, extra))
+        layers = (self.expand, self.depthwise, self.project)
+        expand, depthwise, project = (_as(self.precision, layer.weight) for layer in layers)
+        expand = F.pad(expand.unflatten(0, (2, -1)), (0, 0, 0, extra))
+        depthwise = F.pad(depthwise.unflatten(0, (2, -1)), (*[0] * 7, extra))
+        project = F.pad(project, (0, extra))
         return expand.flatten(0, 1), depthwise.flatten(0, 1), project
 
 

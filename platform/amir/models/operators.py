@@ -61,6 +61,9 @@ def attention_sums(
     never written; 54C + 2C^2/heads operations. The MDTA of Restormer (Zamir et al., CVPR 2022,
     Eq. 1) up to its softmax; normalising the products spares normalising q and k.
     """
+    if onednn.fits(qkv) and torch.is_grad_enabled() and rows == EVERY_ROW:
+        summed: tuple[Tensor, Tensor, Tensor] = onednn.AttentionSums.apply(qkv, kernel, heads)
+        return summed
     q, k, v = _depthwise(qkv, kernel)[:, rows].flatten(1, 2).chunk(3, dim=-1)
     # A copy, or q and k would stay in memory with their v.
     kept = v.unflatten(1, (-1, qkv.shape[2])).contiguous()

@@ -54,7 +54,8 @@ def attempt(
 
 
 def _say_why(error: BaseException, folder: RunFolder, record: Run) -> None:
-    stopped = isinstance(error, StoppedEarlyError)
+    # A search that stops a trial of several workers says so itself, before they hear of it.
+    stopped = isinstance(error, StoppedEarlyError) or folder.status() == "stopped"
     if stopped:
         folder.set_status("stopped", steps=folder.step())
     else:
