@@ -20,6 +20,7 @@ from amir.sweeping.search import budget_of
 from amir.sweeping.trial import TrialTask
 
 GPUS, CPUS = 2, 8
+SECONDS_HELD = 10.0
 ASKED: dict[str, dict[str, Any]] = {
     "a quarter of a GPU each": {"gpus": 0.25},
     "a GPU each": {},
@@ -68,6 +69,7 @@ def asked(trials: int, folder: Path, chosen: dict[str, Any]) -> SweepSettings:
 def noting_stub(config: dict[str, Any], *, task: TrialTask) -> None:
     """Writes down which GPU it had, and from when to when."""
     begin = time.time()
+    time.sleep(SECONDS_HELD)  # a process starts in about one, and all that fit are to be there
     try:
         reporting_stub(config, task=task)
     finally:
