@@ -43,7 +43,7 @@ from amir.modality import Modality
 from benchmarks.echo_service import echo_application
 from benchmarks.measures import Line, table
 from benchmarks.ray_service import RayService, ray_service, save_network
-from serve.engine import thread_environment
+from serve.engine.deployment import thread_environment
 
 SMALL = {"dim": 8, "blocks": (1, 1, 1, 1), "refinement_blocks": 1, "heads": (1, 1, 2, 2)}
 NETWORKS: dict[str, dict[str, Any]] = {"small": SMALL, "published": {"dim": 42}}

@@ -161,11 +161,11 @@ async def _serve(port: int, seconds: float, settings: Mapping[str, Any]) -> None
     import uvicorn
 
     from amir.config import IntensityScale, ServeSettings
-    from amir.inference.local_engine import LocalEngine
+    from amir.inference.engine.local import LocalEngine
+    from amir.inference.engine.served_model import ServedModel
+    from amir.inference.engine.served_models import ServedModels
+    from amir.inference.engine.slices import ModelDescription
     from amir.inference.network_runner import NetworkRunner
-    from amir.inference.served_model import ServedModel
-    from amir.inference.served_models import ServedModels
-    from amir.inference.slices import ModelDescription
     from serve.http_app import create_app
 
     torch.manual_seed(0)

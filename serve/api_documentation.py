@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import models_json_schema
 
-from serve.problems import MEDIA_TYPE, PROBLEMS, problem
-from serve.upload_kinds import MEDIA_TYPES
+from serve.boundary.problems import MEDIA_TYPE, PROBLEMS, problem
+from serve.restoring.upload_kinds import MEDIA_TYPES
 
 Responses = dict[int | str, dict[str, Any]]
 

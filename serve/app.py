@@ -13,8 +13,8 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from amir.config import ServeSettings
-from serve.engine import engine_application
-from serve.engine_handle import ServeEngine
+from serve.engine.deployment import engine_application
+from serve.engine.handle import ServeEngine
 from serve.http_app import create_app
 from serve.proxy import LOGGING
 

@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from amir.config import ServeSettings
-from amir.inference.slices import Engine
+from amir.inference.engine.slices import Engine
 from serve.api_documentation import document
-from serve.around_requests import AroundRequests
-from serve.limits import BodyBounds
+from serve.boundary.around import AroundRequests
+from serve.boundary.limits import BodyBounds
+from serve.boundary.log import logging_to
+from serve.boundary.problem_answers import answer_problems
 from serve.metrics import Metrics
-from serve.open_inference import InferenceRequest
-from serve.problem_answers import answer_problems
-from serve.request_log import logging_to
+from serve.open_inference.tensors import InferenceRequest
 from serve.routes import health, inference_v2, jobs, metrics, models, page, restore
 from serve.service import running_service
 

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from amir.inference.slices import ModelDescription, SliceAnswer, SliceRequest
+from amir.inference.engine.slices import ModelDescription, SliceAnswer, SliceRequest
 from amir.modality import Modality
-from serve.report import Report
+from serve.restoring.report import Report
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 BYTES = tuple(float(4**power) for power in range(5, 17))  # 1 KiB to 4 GiB

@@ -8,18 +8,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from amir.config import ServeSettings
-from amir.inference.slices import Engine
-from serve.file_processes import FileProcesses
-from serve.job_restoration import JobRestoration
-from serve.job_runner import JobRunner
-from serve.job_store import Bounds, JobStore
-from serve.limits import Places
+from amir.inference.engine.slices import Engine
+from serve.boundary.limits import Places
+from serve.boundary.rate_limit import RateLimit
+from serve.boundary.tokens import Tokens
+from serve.jobs.restoration import JobRestoration
+from serve.jobs.runner import JobRunner
+from serve.jobs.store import Bounds, JobStore
 from serve.metrics import Metrics
-from serve.rate_limit import RateLimit
-from serve.restoration import Tools
+from serve.restoring.processes import FileProcesses
+from serve.restoring.restoration import Tools
+from serve.restoring.uploads import Workplace
 from serve.shared_metrics import SharedMetrics, metrics_folder
-from serve.tokens import Tokens
-from serve.uploads import Workplace
 
 
 @dataclass(frozen=True, eq=False)

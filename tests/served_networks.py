@@ -9,11 +9,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from amir.config import EngineSettings, IntensityScale
-from amir.inference.local_engine import LocalEngine
+from amir.inference.engine.local import LocalEngine
+from amir.inference.engine.served_model import ServedModel
+from amir.inference.engine.served_models import ServedModels
+from amir.inference.engine.slices import ModelDescription, SliceRequest
 from amir.inference.network_runner import NetworkRunner
-from amir.inference.served_model import ServedModel
-from amir.inference.served_models import ServedModels
-from amir.inference.slices import ModelDescription, SliceRequest
 from amir.modality import Modality
 from amir.models.restored import Restored
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from amir.config import ServeSettings, StatusSettings, TrackingSettings
-from amir.inference.running_engine import RunningEngine
-from amir.inference.slices import SliceRequest
+from amir.inference.engine.running import RunningEngine
+from amir.inference.engine.slices import SliceRequest
 from amir.modality import Modality
 from amir.model_registry.versions import CHAMPION, DIGEST, ModelRegistry
 from amir.tracking import mlflow_client, open_run

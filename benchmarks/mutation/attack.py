@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.mutation.draw import Mutant
-from serve.problems import PROBLEMS
+from serve.boundary.problems import PROBLEMS
 
 REFUSED_WITHIN_SECONDS = 10.0
 AT_ONCE = 4

@@ -7,9 +7,9 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from serve.admission import TheService
 from serve.api_documentation import problems_alone
-from serve.problems import RequestError
+from serve.boundary.admission import TheService
+from serve.boundary.problems import RequestError
 
 router = APIRouter(tags=["health"])
 

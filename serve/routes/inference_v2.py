@@ -10,21 +10,16 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from numpy.typing import NDArray
 
 from amir.errors import InputError
-from amir.inference.slices import Engine, ModelDescription, SliceAnswer, SliceRequest
+from amir.inference.engine.slices import Engine, ModelDescription, SliceAnswer, SliceRequest
 from amir.intensity import intensity_scale
-from serve.admission import APlace, Owner, TheService
 from serve.api_documentation import problems, problems_alone, reference
-from serve.body import read_body
-from serve.disconnects import while_connected
+from serve.boundary.admission import APlace, Owner, TheService
+from serve.boundary.body import read_body
+from serve.boundary.disconnects import while_connected
+from serve.boundary.log import request_id
+from serve.boundary.problems import RequestError
 from serve.metrics import count_tensors
-from serve.open_inference import (
-    Inference,
-    InferenceRequest,
-    InferenceResponse,
-    encoded,
-    parse_inference,
-)
-from serve.open_inference_metadata import (
+from serve.open_inference.metadata import (
     Live,
     ModelMetadata,
     ModelReady,
@@ -33,8 +28,13 @@ from serve.open_inference_metadata import (
     described,
     version_of,
 )
-from serve.problems import RequestError
-from serve.request_log import request_id
+from serve.open_inference.tensors import (
+    Inference,
+    InferenceRequest,
+    InferenceResponse,
+    encoded,
+    parse_inference,
+)
 from serve.service import Service
 
 JSON_LENGTH = "Inference-Header-Content-Length"

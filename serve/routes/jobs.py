@@ -14,18 +14,18 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
-from serve.admission import APlace, Desk, Owner, TheService
-from serve.answers import headers_of
 from serve.api_documentation import file_body, problems, restored_file
-from serve.job_store import Job, JobState, KeyReusedError, Problem
-from serve.job_views import ViewName, view_of
-from serve.problems import RequestError
-from serve.report import Report
-from serve.restore_options import RestoreOptions
-from serve.result_store import AboutResult
+from serve.boundary.admission import APlace, Desk, Owner, TheService
+from serve.boundary.problems import RequestError
+from serve.jobs.results import AboutResult
+from serve.jobs.store import Job, JobState, KeyReusedError, Problem
+from serve.jobs.views import ViewName, view_of
+from serve.restoring.answers import headers_of
+from serve.restoring.options import RestoreOptions
+from serve.restoring.report import Report
+from serve.restoring.uploads import receive_upload
 from serve.routes.restore import IMAGE_PROBLEMS, UPLOAD_PROBLEMS
 from serve.service import Service
-from serve.uploads import receive_upload
 
 SECONDS_BETWEEN_LOOKS = 0.25
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 10.0

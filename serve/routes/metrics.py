@@ -7,8 +7,8 @@ from asyncio import to_thread
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from serve.admission import TheService, metrics_reader
 from serve.api_documentation import problems
+from serve.boundary.admission import TheService, metrics_reader
 
 router = APIRouter(tags=["health"])
 

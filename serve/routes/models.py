@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
-from serve.admission import Owner, TheService
 from serve.api_documentation import problems
+from serve.boundary.admission import Owner, TheService
 
 router = APIRouter(tags=["models"])
 

@@ -13,10 +13,10 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
 
 from amir.modality import Modality
-from serve.admission import Owner
 from serve.api_documentation import problems_alone
+from serve.boundary.admission import Owner
+from serve.boundary.problems import RequestError
 from serve.examples import example_file
-from serve.problems import RequestError
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 FILES = {path.name: path for path in sorted(WEB.iterdir())}

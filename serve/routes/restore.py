@@ -8,14 +8,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
-from serve.admission import APlace, Desk, TheService
-from serve.answers import file_answer, multipart_answer
 from serve.api_documentation import file_body, problems, restored_file
-from serve.disconnects import while_connected
+from serve.boundary.admission import APlace, Desk, TheService
+from serve.boundary.disconnects import while_connected
 from serve.metrics import count_restoration
-from serve.restoration import restore_upload
-from serve.restore_options import RestoreOptions
-from serve.uploads import receive_upload
+from serve.restoring.answers import file_answer, multipart_answer
+from serve.restoring.options import RestoreOptions
+from serve.restoring.restoration import restore_upload
+from serve.restoring.uploads import receive_upload
 
 IMAGE_PROBLEMS = (
     "unreadable",

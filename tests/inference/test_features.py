@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from amir.inference.features import PLAIN, slice_features
+from amir.inference.trust.features import PLAIN, slice_features
 
 
 def named(degraded: Tensor, restored: Tensor | None = None) -> dict[str, float]:

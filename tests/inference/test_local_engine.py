@@ -11,15 +11,15 @@ import pytest
 from torch import nn
 
 from amir.errors import InputError
-from amir.inference.features import slice_features
-from amir.inference.local_engine import LocalEngine
+from amir.inference.engine.local import LocalEngine
+from amir.inference.engine.served_models import ServedModels
+from amir.inference.engine.slices import OverloadedError, SliceAnswer
 from amir.inference.network_runner import NetworkRunner
 from amir.inference.normalising import to_network
-from amir.inference.outliers import OutlierStatistics
 from amir.inference.restorer import Restorer
-from amir.inference.served_models import ServedModels
-from amir.inference.slices import OverloadedError, SliceAnswer
-from amir.inference.uncertainty import restore_with_deviation
+from amir.inference.trust.features import slice_features
+from amir.inference.trust.outliers import OutlierStatistics
+from amir.inference.trust.uncertainty import restore_with_deviation
 from amir.modality import Modality
 from tests.served_networks import Brightened, ct_request, engine_of, served
 

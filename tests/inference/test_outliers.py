@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from amir.errors import InputError
-from amir.inference.features import PLAIN
-from amir.inference.outliers import OutlierStatistics
+from amir.inference.trust.features import PLAIN
+from amir.inference.trust.outliers import OutlierStatistics
 from amir.modality import Modality
 
 WIDTH = len(PLAIN) + 4 + 20

@@ -16,8 +16,8 @@ from amir import checkpoint
 from amir.checkpoint import Checkpoint
 from amir.config import ServeSettings, TrackingSettings
 from amir.errors import InputError
-from amir.inference.running_engine import RunningEngine
-from amir.inference.shadow import Comparison
+from amir.inference.engine.running import RunningEngine
+from amir.inference.engine.shadow import Comparison
 from amir.model_registry.versions import CHAMPION, DIGEST, ModelRegistry, Version
 from amir.tracking import open_run
 from tests.served_networks import ct_request

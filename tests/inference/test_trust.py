@@ -12,7 +12,7 @@ from amir.config import TrustSettings
 from amir.degradations.kspace import crop_kspace
 from amir.errors import InputError
 from amir.imaging import read_scan, to_plane, upsample
-from amir.inference.trust import check_scan, judge_outliers
+from amir.inference.trust.verdicts import check_scan, judge_outliers
 from amir.modality import MODELLING_RANGES, Modality
 from amir.phantoms import phantom_scan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from amir.inference.uncertainty import (
+from amir.inference.trust.uncertainty import (
     MIRRORED,
     UncertaintyTally,
     deviation,

@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 
 from amir.config import ServeSettings
-from amir.inference.slices import Engine
+from amir.inference.engine.slices import Engine
 from serve.http_app import create_app
 from tests.served_networks import Brightened, engine_of
 

@@ -16,8 +16,8 @@ import pytest
 from amir.imaging import write_new_series
 from amir.modality import Modality
 from amir.phantoms import phantom_scan
+from serve.boundary.problems import PROBLEMS
 from serve.metrics import METRICS
-from serve.problems import PROBLEMS
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "serving.md"
 CANARY = "CANARYDOE"

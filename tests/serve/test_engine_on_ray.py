@@ -17,8 +17,8 @@ from amir.checkpoint import Checkpoint
 from amir.config import ServeSettings
 from amir.inference.restorer import Restorer
 from amir.modality import Modality
-from serve.engine import NAME, engine_application
-from serve.engine_handle import ServeEngine
+from serve.engine.deployment import NAME, engine_application
+from serve.engine.handle import ServeEngine
 from tests.served_networks import ct_request
 
 pytestmark = pytest.mark.ray

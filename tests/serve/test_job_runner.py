@@ -14,8 +14,8 @@ import pytest
 
 from amir.config import JobSettings
 from amir.errors import InputError
-from serve.job_runner import JobRunner, OnProgress, Restore
-from serve.job_store import Bounds, Job, JobState, JobStore
+from serve.jobs.runner import JobRunner, OnProgress, Restore
+from serve.jobs.store import Bounds, Job, JobState, JobStore
 
 SETTINGS = JobSettings(lease_seconds=1.0, at_once=2, attempts=2)
 
@@ -183,8 +183,8 @@ REPLICA = """
 import asyncio, sys
 from pathlib import Path
 from amir.config import JobSettings
-from serve.job_runner import JobRunner
-from serve.job_store import Bounds, JobStore
+from serve.jobs.runner import JobRunner
+from serve.jobs.store import Bounds, JobStore
 
 async def restore(job, on_progress):
     on_progress(1, 100)

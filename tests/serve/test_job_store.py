@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from amir.errors import InputError
-from serve.job_lease import LeaseLostError
-from serve.job_store import Bounds, Job, JobState, JobStore, KeyReusedError
-from serve.result_store import AboutResult, result_key
+from serve.jobs.lease import LeaseLostError
+from serve.jobs.results import AboutResult, result_key
+from serve.jobs.store import Bounds, Job, JobState, JobStore, KeyReusedError
 
 Upload = Callable[..., Path]
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from amir.config import RateSettings
-from serve.problems import PROBLEMS, RequestError
-from serve.rate_limit import RateLimit
-from serve.uploads import Workplace
+from serve.boundary.problems import PROBLEMS, RequestError
+from serve.boundary.rate_limit import RateLimit
+from serve.restoring.uploads import Workplace
 from tests.serve.conftest import RunningApp, running_app
 from tests.served_networks import Brightened, engine_of
 

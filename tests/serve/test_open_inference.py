@@ -9,7 +9,7 @@ import pytest
 
 from amir.errors import InputError
 from amir.modality import Modality
-from serve.open_inference import encoded, parse_inference
+from serve.open_inference.tensors import encoded, parse_inference
 
 SLICES = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from amir.config import IntensityScale
-from amir.inference.slices import ModelDescription
+from amir.inference.engine.slices import ModelDescription
 from serve.metrics import METRICS, Metrics
 from serve.shared_metrics import SharedMetrics
 

@@ -10,7 +10,7 @@ import pytest
 
 from amir.config import ServeSettings, TokenSettings
 from amir.errors import InputError
-from serve.tokens import Tokens
+from serve.boundary.tokens import Tokens
 
 SECRET, OTHER = "the-token-of-the-ward", "the-token-of-the-lab"
 

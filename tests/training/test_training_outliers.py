@@ -12,7 +12,7 @@ from amir.checkpoint import Checkpoint
 from amir.config import MeasureSettings, OutlierSettings
 from amir.dataset.manifest import Manifest, read_manifest
 from amir.errors import InputError
-from amir.inference.outliers import stored_statistics
+from amir.inference.trust.outliers import stored_statistics
 from amir.modality import Modality
 from amir.training.outliers import add_statistics, kspace_factor, measure_model
 

@@ -14,26 +14,26 @@ from amir.checkpoint import Checkpoint
 from amir.config import RestoreSettings, TrustSettings
 from amir.errors import InputError
 from amir.imaging import Derivation, check_can_write, read_scan, upsample, write_scan
-from amir.inference.features import slice_features
 from amir.inference.network_runner import NetworkRunner
 from amir.inference.normalising import to_network
-from amir.inference.outliers import OutlierStatistics, stored_statistics
 from amir.inference.padding import crop
 from amir.inference.restorer import Restorer
 from amir.inference.scan_restoration import Restoration, ScanSlices, cut_scan
 from amir.inference.tasks import TASKS, derivation
-from amir.inference.trust import (
+from amir.inference.trust.features import slice_features
+from amir.inference.trust.outliers import OutlierStatistics, stored_statistics
+from amir.inference.trust.uncertainty import (
+    UncertaintySummary,
+    UncertaintyTally,
+    restore_with_deviation,
+)
+from amir.inference.trust.verdicts import (
     LOOKED_AT,
     Flag,
     OutlierVerdict,
     check_scan,
     judge_outliers,
     kspace_factor_of,
-)
-from amir.inference.uncertainty import (
-    UncertaintySummary,
-    UncertaintyTally,
-    restore_with_deviation,
 )
 from amir.modality import TRAINING_PLANES
 from amir.references import find_model

@@ -16,10 +16,10 @@ from amir.dataset.cohort import Split
 from amir.dataset.manifest import Manifest, read_manifest
 from amir.dataset.slices import SlicePair, spread_slices
 from amir.errors import InputError
-from amir.inference.features import Features, slice_features
 from amir.inference.network_runner import Instructed, NetworkRunner
 from amir.inference.normalising import to_network
-from amir.inference.outliers import OutlierStatistics
+from amir.inference.trust.features import Features, slice_features
+from amir.inference.trust.outliers import OutlierStatistics
 from amir.modality import Modality
 from amir.models.routing import INSTRUCTION_WIDTH
 from amir.references import find_model
