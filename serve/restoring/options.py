@@ -21,6 +21,9 @@ class RestoreOptions(Section):
     """Further passes over mirrored slices; their spread is summarised in the report."""
     upsample: Literal["none", "2", "3", "4"] = "none"
     """MR of a small matrix: fill k-space with zeros to a matrix this many times as large."""
+    choose: Annotated[str, Field(pattern=r"^[A-Za-z0-9._=, -]{0,200}$")] = ""
+    """Of several series, or of several volumes of one: what the refusal listed, such as
+    3fa2b1c4d5e6, echo=80, or both with a comma between."""
 
     @property
     def upsampling(self) -> int:

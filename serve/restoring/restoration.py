@@ -97,6 +97,7 @@ async def _restore_by(
         upload.path,
         folder,
         modality=options.modality,
+        choose=options.choose,
         upsampling=options.upsampling,
         intensity=model.intensity,
         trust=tools.trust,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from amir.config import IntensityScale, TrustSettings
 from amir.imaging import Derivation, Scan, from_plane, read_scan, write_single_file
+from amir.imaging.choice import SEPARATOR
 from amir.imaging.scan import check_voxel_count
 from amir.imaging.upsampling import upsample
 from amir.inference.scan_restoration import cut_scan
@@ -71,6 +72,7 @@ def cut_upload(
     folder: Path,
     *,
     modality: Modality | None,
+    choose: str,
     upsampling: int,
     intensity: IntensityScale,
     trust: TrustSettings,
@@ -79,11 +81,12 @@ def cut_upload(
 ) -> CutUpload:
     """Read an upload and lay its slices of the plane of training into a folder.
 
-    upsampling: how many times as large the matrix becomes first; 1 leaves it. kspace_factor: by
+    choose: what of the upload is meant, as after the # of a path. upsampling: how many times as large the matrix becomes first; 1 leaves it. kspace_factor: by
     which the MR data of the model's training was cropped.
     """
     start = time.perf_counter()
-    scan = read_scan(upload, modality=modality, max_voxels=max_voxels)
+    chosen = Path(f"{upload}{SEPARATOR}{choose}") if choose else upload
+    scan = read_scan(chosen, modality=modality, max_voxels=max_voxels)
     if upsampling > 1:
         check_voxel_count((scan.voxels.size, upsampling**2), name="the scan", limit=max_voxels)
         scan = upsample(scan, upsampling, TRAINING_PLANES[scan.modality])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from asyncio import to_thread
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -89,31 +90,33 @@ class SliceSeries:
 
         deviation: the standard deviation over the passes, written if any were asked for.
         """
-        stacks = _Stacks(degraded, restored, deviation if self.passes else None)
+        source = _SlicesFile(degraded)
+        answers = _SlicesFile.empty(restored, source.shape)
+        deviations = _SlicesFile.empty(deviation, source.shape) if self.passes else None
+        count = source.shape[0]
         if on_progress is not None:
-            on_progress(0, stacks.shape[0])
+            on_progress(0, count)
         tally = Tally(UncertaintyTally(self.modality))
         turns = asyncio.Semaphore(limits.chunks_in_flight)
 
         async def restore_chunk(part: slice) -> None:
             async with turns:
-                slices = await to_thread(stacks.read, part)
+                slices = await to_thread(source.read, part)
                 answer = await self._answer(slices, continues=part.start > 0)
-                await to_thread(stacks.write, part, answer)
-                if answer.deviation is not None:
+                await to_thread(answers.write, part, answer.restored)
+                if deviations is not None and answer.deviation is not None:
+                    await to_thread(deviations.write, part, answer.deviation)
                     tally.spread.add(answer.deviation, slices, answer.restored, scale=self.scale)
             tally.add(answer)
             if on_progress is not None:
-                on_progress(tally.slices, stacks.shape[0])
+                on_progress(tally.slices, count)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for part in _chunks(stacks.shape, limits.chunk_bytes):
+                for part in _chunks(source.shape, limits.chunk_bytes):
                     group.create_task(restore_chunk(part))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        finally:
-            stacks.close()
         return tally
 
     async def _answer(self, slices: Slices, *, continues: bool) -> SliceAnswer:
@@ -151,34 +154,31 @@ class SliceSeries:
             raise
 
 
-class _Stacks:
-    """.npy files of one shape [n, H, W] in float32: one to read slices from, the others to fill."""
+class _SlicesFile:
+    """A .npy file [n, H, W] of float32, a part at a time: mapped, all of it would be in memory."""
 
-    def __init__(self, degraded: Path, restored: Path, deviation: Path | None) -> None:
-        self._degraded: Slices | None = np.load(degraded, mmap_mode="r")
-        self.shape: tuple[int, ...] = np.shape(self._degraded)
-        self._restored: Slices | None = _empty_slices(restored, self.shape)
-        self._deviation = _empty_slices(deviation, self.shape) if deviation else None
+    def __init__(self, path: Path) -> None:
+        mapped = np.load(path, mmap_mode="r")
+        self.path, self.shape = path, tuple(mapped.shape)
+        self._start, self._bytes_each = mapped.offset, mapped[:1].nbytes
+
+    @classmethod
+    def empty(cls, path: Path, shape: tuple[int, ...]) -> _SlicesFile:
+        """A new one, of zeros that take no room yet."""
+        np.lib.format.open_memmap(path, "w+", np.dtype("float32"), shape)
+        return cls(path)
 
     def read(self, part: slice) -> Slices:
-        assert self._degraded is not None, "closed"
-        return np.array(self._degraded[part])
+        first, last, _ = part.indices(self.shape[0])
+        shape = (last - first, *self.shape[1:])
+        with self.path.open("rb") as file:
+            file.seek(self._start + first * self._bytes_each)
+            return np.fromfile(file, np.float32, math.prod(shape)).reshape(shape)
 
-    def write(self, part: slice, answer: SliceAnswer) -> None:
-        assert self._restored is not None, "closed"
-        self._restored[part] = answer.restored
-        if self._deviation is not None and answer.deviation is not None:
-            self._deviation[part] = answer.deviation
-
-    def close(self) -> None:
-        """Let go of the files, whoever still refers to this: tracebacks of a cancelled task do, in
-        circles, and until Python looks for those the files would keep their room on the disk.
-        """
-        self._degraded = self._restored = self._deviation = None
-
-
-def _empty_slices(path: Path, shape: tuple[int, ...]) -> Slices:
-    return np.lib.format.open_memmap(path, "w+", np.dtype("float32"), shape)
+    def write(self, part: slice, slices: Slices) -> None:
+        with self.path.open("r+b") as file:
+            file.seek(self._start + part.start * self._bytes_each)
+            file.write(np.ascontiguousarray(slices, np.float32).data)
 
 
 def _chunks(shape: tuple[int, ...], limit: int) -> Iterator[slice]:

@@ -122,6 +122,22 @@ def test_nothing_of_an_upload_stays_behind(http_service, scans, tmp_path):
     assert http_service.lie() == []
 
 
+def test_of_several_series_one_can_be_chosen(http_service, scans, tmp_path):
+    for name in ("one", "other"):
+        write_new_series(scans[Modality.CT], tmp_path / name, patient_id="p", description=name)
+    both = tmp_path / "both.zip"
+    with zipfile.ZipFile(both, "w") as archive:
+        for file in sorted(tmp_path.glob("o*/*")):
+            archive.write(file, f"{file.parent.name}-{file.name}")
+    refusal = http_service.client.post("/v1/restore", content=both.read_bytes())
+    assert (refusal.status_code, refusal.json()["code"]) == (422, "mixed_series")
+    label = refusal.json()["detail"].rsplit("choose=", 1)[1]
+    answer = http_service.client.post(f"/v1/restore?choose={label}", content=both.read_bytes())
+    after = restored(answer, tmp_path / "back.zip")
+    before = read_scan(f"{both}#{label}")
+    np.testing.assert_allclose(after.voxels, before.voxels, atol=0.1)
+
+
 def test_a_small_matrix_is_enlarged_first(http_service, scans, tmp_path):
     sent = zipped(scans[Modality.MRI], tmp_path)
     answer = http_service.client.post("/v1/restore?upsample=2", content=sent.read_bytes())

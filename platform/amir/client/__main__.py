@@ -18,7 +18,7 @@ from amir.client.sending import ServiceError
 from amir.client.service import Client
 
 TOKEN = "AMIR_TOKEN"
-QUERY = ("modality", "model", "uncertainty", "upsample")
+QUERY = ("modality", "model", "uncertainty", "upsample", "choose")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", help="alias or digest; else the service's default")
     parser.add_argument("--uncertainty", help="further passes for an uncertainty map")
     parser.add_argument("--upsample", help="enlarge the matrix of MR first: none, 2, 3 or 4")
+    parser.add_argument("--choose", help="of several series or volumes: as the refusal lists them")
     parser.add_argument("--token-file", type=Path, help="file that holds nothing but the token")
     parser.add_argument("--ca-file", type=Path, help="certificates to trust, in PEM")
     parser.add_argument("--tries", type=int, default=6, help="of each request (6)")

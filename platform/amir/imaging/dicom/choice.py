@@ -41,8 +41,13 @@ def choose_series(found: Sequence[SeriesSummary], choice: Choice) -> str:
         message = f"{SEPARATOR}... names {len(meant)} series, not one; {among}"
     else:
         label = series_label(found[0].uid)
-        message = f"{among}; choose one by adding it to the path, as in {SEPARATOR}{label}"
+        message = f"{among}; choose one, {how_to_choose(label)}"
     raise InputError("mixed_series", message)
+
+
+def how_to_choose(choice: str) -> str:
+    """choice: one that would do."""
+    return f"by adding it to a path, as in {SEPARATOR}{choice}, or to a request: choose={choice}"
 
 
 def tag_name(keyword: str) -> str:

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from amir.errors import InputError
 from amir.imaging.choice import SEPARATOR, Choice, series_label
-from amir.imaging.dicom.choice import plain_text, tag_name
+from amir.imaging.dicom.choice import how_to_choose, plain_text, tag_name
 from amir.imaging.dicom.slice import Slice
 
 _MOST_LISTED = 12
@@ -107,11 +107,11 @@ def _telling_keys(slices: Sequence[Slice]) -> list[str]:
 
 def _unchosen(slices: Sequence[Slice], keys: Sequence[str], finding: str, code: str) -> InputError:
     options = "; ".join(f"{_KEYS[key][0]}: {_listed(slices, key)}" for key in keys)
-    example = f"{SEPARATOR}{keys[0]}={min(_values(slices, keys[0]))}"
+    example = f"{keys[0]}={min(_values(slices, keys[0]))}"
     tags = ", ".join(tag_name(_KEYS[key][0]) for key in keys)
     message = (
-        f"series {series_label(slices[0].series_uid)}: {finding} by {tags} ({options}); choose one "
-        f"by adding it to the path, as in {example}"
+        f"series {series_label(slices[0].series_uid)}: {finding} by {tags} ({options}); choose one, "
+        f"{how_to_choose(example)}"
     )
     return InputError(code, message)
 
