@@ -81,8 +81,9 @@ def cut_upload(
 ) -> CutUpload:
     """Read an upload and lay its slices of the plane of training into a folder.
 
-    choose: what of the upload is meant, as after the # of a path. upsampling: how many times as large the matrix becomes first; 1 leaves it. kspace_factor: by
-    which the MR data of the model's training was cropped.
+    choose: what of the upload is meant, as after the # of a path. upsampling: how many times as
+    large the matrix becomes first; 1 leaves it. kspace_factor: by which the MR data of the model's
+    training was cropped.
     """
     start = time.perf_counter()
     chosen = Path(f"{upload}{SEPARATOR}{choose}") if choose else upload

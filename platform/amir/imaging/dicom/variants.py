@@ -110,8 +110,8 @@ def _unchosen(slices: Sequence[Slice], keys: Sequence[str], finding: str, code: 
     example = f"{keys[0]}={min(_values(slices, keys[0]))}"
     tags = ", ".join(tag_name(_KEYS[key][0]) for key in keys)
     message = (
-        f"series {series_label(slices[0].series_uid)}: {finding} by {tags} ({options}); choose one, "
-        f"{how_to_choose(example)}"
+        f"series {series_label(slices[0].series_uid)}: {finding} by {tags} ({options}); choose "
+        f"one, {how_to_choose(example)}"
     )
     return InputError(code, message)
 
