@@ -154,7 +154,8 @@ def depthwise_backward(gradient: Tensor, x: Tensor, kernel: Tensor) -> tuple[Ten
         len(kernel),
         [False, True, False],
     )
-    return depthwise(gradient, kernel.flip(2, 3)), of_kernel
+    # With a new tensor's strides, else DDP copies it and says so.
+    return depthwise(gradient, kernel.flip(2, 3)), of_kernel.view(kernel.shape)
 
 
 def depthwise(x: Tensor, kernel: Tensor) -> Tensor:

@@ -70,7 +70,8 @@ class Step(NamedTuple):
 def to_crops(batch: Batch, device: torch.device) -> Crops:
     """A batch of arrays as tensors on the worker's device."""
     images = (
-        torch.as_tensor(np.ascontiguousarray(batch[name]))[:, None]
+        # Copies: what Ray hands out cannot be written to.
+        torch.from_numpy(np.array(batch[name], order="C"))[:, None]
         for name in ("degraded", "target", "valid")
     )
     task = torch.tensor([PLACES[name] for name in batch["modality"]])
