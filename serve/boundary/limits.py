@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.datastructures import Headers
@@ -13,18 +13,29 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from amir.config import LimitSettings
 from amir.errors import InputError
+from amir.inference.engine.slices import OverloadedError
 from serve.boundary.problems import RequestError
+
+CLOSED_SECONDS = 1.0
 
 
 class Places:
-    """So many requests at once; one more is refused and not kept waiting."""
+    """So many requests at once; one more is refused and not kept waiting.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    Where the engine has just refused one, the next are refused here for a moment: reading their
+    files would take the CPU from those that were let in.
+    """
+
+    def __init__(self, most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._clock = most, clock
+        self._closed_until = 0.0
         self.taken = 0
 
     @contextmanager
     def place(self) -> Iterator[None]:
+        pause = self._closed_until - self._clock()
+        if pause > 0:
+            raise OverloadedError("more waits than can be restored in time; try again", pause)
         if self.taken >= self._most:
             raise InputError(
                 "overloaded", f"{self._most} requests are under way here already; try again"
@@ -32,6 +43,9 @@ class Places:
         self.taken += 1
         try:
             yield
+        except OverloadedError as refusal:
+            self._closed_until = self._clock() + min(refusal.retry_after_seconds, CLOSED_SECONDS)
+            raise
         finally:
             self.taken -= 1
 

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from amir.config import RateSettings
+from amir.inference.engine.slices import OverloadedError
+from serve.boundary.limits import Places
 from serve.boundary.problems import PROBLEMS, RequestError
 from serve.boundary.rate_limit import RateLimit
 from serve.restoring.uploads import Workplace
@@ -130,6 +132,19 @@ def test_a_token_has_a_burst_and_then_a_pace():
     limit.take("lab")
     now[0] = 1.0
     limit.take("ward")
+
+
+def test_for_a_moment_after_a_refusal_of_the_engine_nobody_is_let_in():
+    now = [0.0]
+    places = Places(2, clock=lambda: now[0])
+    with pytest.raises(OverloadedError), places.place():
+        raise OverloadedError("three are waiting", 5.0)
+    with pytest.raises(OverloadedError) as refusal, places.place():
+        pass
+    assert (refusal.value.retry_after_seconds, places.taken) == (1.0, 0)
+    now[0] = 1.0
+    with places.place():
+        assert places.taken == 1
 
 
 @pytest.fixture(scope="module")
