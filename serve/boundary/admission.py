@@ -43,7 +43,7 @@ Owner = Annotated[str, Depends(token_owner)]
 
 async def a_place(service: TheService, owner: Owner) -> AsyncIterator[None]:
     """One of the requests that are worked on at once, until it is answered."""
-    with service.places.place():
+    async with service.places.place():
         yield
 
 

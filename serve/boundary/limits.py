@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -16,35 +16,43 @@ from amir.errors import InputError
 from amir.inference.engine.slices import OverloadedError
 from serve.boundary.problems import RequestError
 
-CLOSED_SECONDS = 1.0
+PATIENCE_SECONDS = 1.0
+FIRST_PLACES, DECREASE = 4.0, 0.8
 
 
 class Places:
-    """So many requests at once; one more is refused and not kept waiting.
+    """So many requests at once; one more waits a second for a place, and is then refused.
 
-    Where the engine has just refused one, the next are refused here for a moment: reading their
-    files would take the CPU from those that were let in.
+    There are fewer places where the engine refuses requests: reading their files would take the CPU
+    from those that it has taken. As TCP finds its window (Jacobson, SIGCOMM 1988), successes add
+    places, from a few on, and a refusal takes a fifth of them away. Refusals wait because
+    whoever is refused at once may ask again at once, and to refuse thousands takes the CPU too.
     """
 
-    def __init__(self, most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._clock = most, clock
-        self._closed_until = 0.0
+    def __init__(self, most: int, *, patience: float = PATIENCE_SECONDS) -> None:
+        self._most, self._patience = most, patience
+        self._places = min(float(most), FIRST_PLACES)
+        self._step = 1.0  # for each success; a part of it once there were too many
         self.taken = 0
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        pause = self._closed_until - self._clock()
-        if pause > 0:
-            raise OverloadedError("more waits than can be restored in time; try again", pause)
-        if self.taken >= self._most:
-            raise InputError(
-                "overloaded", f"{self._most} requests are under way here already; try again"
-            )
+    @property
+    def free(self) -> int:
+        return int(self._places) - self.taken
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        if self.free <= 0:
+            await asyncio.sleep(self._patience)
+        if self.free <= 0:
+            message = f"{self.taken} requests are under way here already; try again"
+            raise InputError("overloaded", message)
         self.taken += 1
         try:
             yield
-        except OverloadedError as refusal:
-            self._closed_until = self._clock() + min(refusal.retry_after_seconds, CLOSED_SECONDS)
+            self._places = min(self._most, self._places + self._step)
+        except OverloadedError:
+            self._places = max(1.0, DECREASE * self._places)
+            self._step = 1 / self._places
             raise
         finally:
             self.taken -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import socket
 import time
@@ -134,17 +135,44 @@ def test_a_token_has_a_burst_and_then_a_pace():
     limit.take("ward")
 
 
-def test_for_a_moment_after_a_refusal_of_the_engine_nobody_is_let_in():
-    now = [0.0]
-    places = Places(2, clock=lambda: now[0])
-    with pytest.raises(OverloadedError), places.place():
-        raise OverloadedError("three are waiting", 5.0)
-    with pytest.raises(OverloadedError) as refusal, places.place():
-        pass
-    assert (refusal.value.retry_after_seconds, places.taken) == (1.0, 0)
-    now[0] = 1.0
-    with places.place():
-        assert places.taken == 1
+def test_where_the_engine_refuses_there_are_fewer_places_until_it_takes_again():
+    places = Places(8, patience=0.0)
+
+    async def overload() -> None:
+        async with places.place():
+            raise OverloadedError("three are waiting", 5.0)
+
+    async def succeed() -> None:
+        async with places.place():
+            pass
+
+    for _ in range(8):
+        asyncio.run(succeed())
+    assert places.free == 8
+    for _ in range(3):
+        with pytest.raises(OverloadedError):
+            asyncio.run(overload())
+    assert places.free == 4
+    for _ in range(40):
+        asyncio.run(succeed())
+    assert places.free == 8
+
+
+def test_a_request_waits_a_moment_for_a_place():
+    places = Places(1, patience=0.05)
+    others = []
+
+    async def take() -> None:
+        async with places.place():
+            others.append(places.taken)
+
+    async def take_turns() -> None:
+        async with asyncio.TaskGroup() as group, places.place():
+            group.create_task(take())
+            await asyncio.sleep(0)
+
+    asyncio.run(take_turns())
+    assert (others, places.taken) == ([1], 0)
 
 
 @pytest.fixture(scope="module")
