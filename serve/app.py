@@ -16,7 +16,6 @@ from amir.config import ServeSettings
 from serve.engine.deployment import engine_application
 from serve.engine.handle import ServeEngine
 from serve.http_app import create_app
-from serve.priority import go_behind
 from serve.proxy import LOGGING
 
 NAME = "http"
@@ -30,7 +29,6 @@ class HttpReplica:
     """settings: of the service, as its JSON."""
 
     def __init__(self, settings: dict[str, Any], engine: DeploymentHandle) -> None:
-        go_behind()
         self._settings = ServeSettings.model_validate(settings)
         self._engine = ServeEngine(engine)
 

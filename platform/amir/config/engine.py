@@ -17,10 +17,12 @@ Precision = Literal["float32", "bfloat16"]
 class BatchSettings(Section):
     pixels: Pixels = 8 * 256 * 256
     """Pixels of one forward, which bound its memory; one slice may have more, up to tile.pixels."""
+    seconds: PositiveFloat = 1.0
+    """How long one forward may take, by the speed of the latest; a single slice may take longer."""
     wait_seconds: Annotated[float, Field(ge=0, le=10)] = 0.005
     """How long a batch that is not full waits for more, while the device has been busy."""
     queue_seconds: PositiveFloat = 20
-    """A request whose first slice would wait longer is refused (503) with Retry-After."""
+    """A request that would wait longer for others is refused (503) with Retry-After."""
     queue_pixels: Pixels = 2**27
     """What may wait in a replica's memory."""
 

@@ -89,20 +89,22 @@ class Batcher:
         return len(self._queue)
 
     def check_load(self, pixels: int) -> None:
-        """OverloadedError if a slice of so many pixels would wait too long for its turn.
+        """OverloadedError if slices of so many pixels would wait too long for those of others.
 
         An idle engine takes any request; what waits, not what is asked, decides.
         """
         seconds, limits = self.waiting_seconds(pixels), self.settings
         if seconds > limits.queue_seconds or self._queue.pixels > limits.queue_pixels:
             raise OverloadedError(
-                f"{self.waiting_slices} slices are waiting, a new one for about {seconds:.0f} s; "
+                f"{self.waiting_slices} slices are waiting, these would for about {seconds:.0f} s; "
                 f"at most {limits.queue_seconds:g} s may be: send the request again later",
                 math.ceil(min(30.0, max(1.0, seconds / 2))),
             )
 
     def waiting_seconds(self, pixels: int) -> float:
-        """How long a new slice would wait for its turn, by the speed of the latest batches."""
+        """How long so many would wait for others, whose turns come between theirs, by the speed of
+        the latest batches.
+        """
         ahead = self._queue.ahead(pixels)
         seconds = sum(n * self._seconds_per_pixel.get(r, 0.0) for r, n in ahead.items())
         if self._running is not None:
@@ -132,14 +134,20 @@ class Batcher:
                 await self._arrived.wait()
             await self._wait_for_more()
             queue = self._queue if len(self._queue) else self._background
-            if batch := queue.take(self.settings.pixels):
+            if batch := queue.take(self._most_pixels(queue)):
                 await self._restore(batch)
 
     async def _wait_for_more(self) -> None:
         """A little, if the device was busy until now and the next batch has room."""
         seconds = min(self.settings.wait_seconds, BUSY_SHARE * self._busy_seconds)
-        if seconds > 0 and not self._queue.fills(self.settings.pixels):
+        if seconds > 0 and not self._queue.fills(self._most_pixels(self._queue)):
             await asyncio.sleep(seconds)
+
+    def _most_pixels(self, queue: SliceQueue) -> int:
+        """Of the next batch: where forwards are slow, a large one would keep all others waiting."""
+        speed = self._seconds_per_pixel.get(queue.runner, 0.0) if len(queue) else 0.0
+        in_time = self.settings.seconds / speed if speed else math.inf
+        return int(min(self.settings.pixels, in_time))
 
     async def _restore(self, batch: list[WaitingSlice]) -> None:
         runner, images = batch[0].runner, np.stack([one.image for one in batch])

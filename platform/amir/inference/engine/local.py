@@ -74,7 +74,7 @@ class LocalEngine:
     ) -> SliceAnswer:
         images = await asyncio.to_thread(network_images, request)
         if not (background or request.continues):
-            self.batcher.check_load(images[0].size)
+            self.batcher.check_load(sum(image.size for image in images))
         passed = await self.batcher.run(
             model.runner, images, series=request.series or None, background=background
         )

@@ -105,13 +105,19 @@ class SliceQueue:
                 taken.append(one)
         return taken
 
+    @property
+    def runner(self) -> Runner:
+        """The network of the slice whose turn it is; there must be one."""
+        runner: Runner = self._next()[0][2].runner
+        return runner
+
     def fills(self, pixels: int) -> bool:
         """Whether the next batch could not be larger; counts those that have left, too."""
         bucket = self._next()
         return bool(bucket) and (len(bucket) + 1) * bucket[0][2].image.size > pixels
 
     def ahead(self, size: int) -> Mapping[Runner, int]:
-        """Pixels, by network, whose turn comes before a slice of so many that came now."""
+        """Pixels, by network, whose turn comes before the last of so many that came now."""
         pixels: dict[Runner, int] = {}
         for (runner, _), flow in self._flows.items():
             pixels[runner] = pixels.get(runner, 0) + min(flow.pixels, size)
