@@ -69,7 +69,7 @@ def test_one_of_several_series_is_chosen_by_the_label_that_the_refusal_lists(
     error = refused(path)
     assert error.code == "mixed_series"
     assert "5 images" in str(error)
-    label = str(error).rsplit("#", 1)[1]
+    label = str(error).rsplit("choose=", 1)[1]
     scan = read_scan(f"{path}#{label}")
     uid = scan.source.slices[0].SeriesInstanceUID
     assert np.array_equal(read_scan(f"{path}#{uid}").voxels, scan.voxels)
@@ -119,14 +119,14 @@ def medium(two_series, tmp_path):
 def test_a_series_of_a_dicomdir_is_chosen_from_its_list(medium, two_series):
     error = refused(medium / "DICOMDIR")
     assert error.code == "mixed_series"
-    label = str(error).rsplit("#", 1)[1]
+    label = str(error).rsplit("choose=", 1)[1]
     scan = read_scan(f"{medium / 'DICOMDIR'}#{label}")
     assert np.array_equal(scan.voxels, read_scan(f"{two_series}#{label}").voxels)
     assert np.array_equal(scan.voxels, read_scan(f"{medium}#{label}").voxels)
 
 
 def test_a_dicomdir_whose_files_are_gone_or_elsewhere_is_refused(medium):
-    label = str(refused(medium / "DICOMDIR")).rsplit("#", 1)[1]
+    label = str(refused(medium / "DICOMDIR")).rsplit("choose=", 1)[1]
     index = pydicom.dcmread(medium / "DICOMDIR")
     for record in index.DirectoryRecordSequence:
         if "ReferencedFileID" in record:
