@@ -27,6 +27,7 @@ import ray
 import yaml
 from ray.cluster_utils import Cluster
 
+from amir.cluster import local_environment
 from amir.command_line import validate
 from amir.config import SweepSettings
 from amir.sweeping.search import run_sweep, sweep_folder
@@ -47,7 +48,9 @@ def lose_a_node_when_both_train():
     print("lost a node", flush=True)
 
 try:
-    ray.init(address=cluster.address, log_to_driver=False)
+    ray.init(
+        address=cluster.address, runtime_env=local_environment(), log_to_driver=False
+    )
     threading.Thread(target=lose_a_node_when_both_train, daemon=True).start()
     run_sweep(settings)
     print("nodes left:", sum(node["Alive"] for node in ray.nodes()), flush=True)
