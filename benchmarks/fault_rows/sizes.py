@@ -14,9 +14,12 @@ from benchmarks.fault_rows.attacked import attacked, code_of, send
 from benchmarks.fault_rows.outcome import Outcome
 from benchmarks.mutation.strange_numbers import nifti, sound_voxels
 
-TARGET = "every size is restored, finite, tiled as if whole within 1e-3 of the range; or 413"
-# Not a single voxel: an image of one value is refused as empty.
+TARGET = (
+    "every size is restored, finite, tiled as if whole within 1e-3 of the range; or 413; a single "
+    "voxel, an image of one value, is refused as empty"
+)
 _SIZES = [(1, 1, 2), (17, 23, 1), (23, 17, 5), (1, 500, 2), (512, 512, 1), (16, 16, 3000)]
+_SINGLE = (1, 1, 1)
 _LARGE = (4096, 4096, 1)
 _BEYOND = (4096, 4096, 40)
 _TOLERANCE = 1e-3 * 4095
@@ -32,6 +35,9 @@ def run(*, quick: bool) -> Outcome:
             slowest = max(slowest, time.monotonic() - start)
             if code_of(answer) or _voxels(answer.content).shape != shape:
                 wrong.append(f"{shape}: {answer.status_code} {code_of(answer)}")
+        single = send(service, nifti(sound_voxels(Modality.CT, _SINGLE)), Modality.CT)
+        if code_of(single) != "empty":
+            wrong.append(f"{_SINGLE}: {single.status_code} {code_of(single)}")
         refused = send(service, nifti(np.zeros(_BEYOND, np.float32)), Modality.CT)
         if refused.status_code != 413:
             wrong.append(f"{_BEYOND}: {refused.status_code}")

@@ -17,22 +17,21 @@ from amir.inference.engine.slices import OverloadedError
 from serve.boundary.problems import RequestError
 
 PATIENCE_SECONDS = 1.0
-FIRST_PLACES, DECREASE = 4.0, 0.8
+DECREASE = 0.8
 
 
 class Places:
     """So many requests at once; one more waits a second for a place, and is then refused.
 
     There are fewer places where the engine refuses requests: reading their files would take the CPU
-    from those that it has taken. As TCP finds its window (Jacobson, SIGCOMM 1988), successes add
-    places, from a few on, and a refusal takes a fifth of them away. Refusals wait because
-    whoever is refused at once may ask again at once, and to refuse thousands takes the CPU too.
+    from those that it has taken. As TCP finds its window (Jacobson, SIGCOMM 1988), a refusal takes
+    a fifth of the places away, and each success adds a part of one. Refusals wait because whoever
+    is refused at once may ask again at once, and to refuse thousands takes the CPU too.
     """
 
     def __init__(self, most: int, *, patience: float = PATIENCE_SECONDS) -> None:
         self._most, self._patience = most, patience
-        self._places = min(float(most), FIRST_PLACES)
-        self._step = 1.0  # for each success; a part of it once there were too many
+        self._places = float(most)
         self.taken = 0
 
     @property
@@ -49,10 +48,9 @@ class Places:
         self.taken += 1
         try:
             yield
-            self._places = min(self._most, self._places + self._step)
+            self._places = min(self._most, self._places + 1 / self._places)
         except OverloadedError:
             self._places = max(1.0, DECREASE * self._places)
-            self._step = 1 / self._places
             raise
         finally:
             self.taken -= 1

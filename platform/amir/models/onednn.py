@@ -159,5 +159,6 @@ def depthwise_backward(gradient: Tensor, x: Tensor, kernel: Tensor) -> tuple[Ten
 
 
 def depthwise(x: Tensor, kernel: Tensor) -> Tensor:
+    """[B, H, W, C] in and out; torch calls the permuted view channels_last."""
     convolved = F.conv2d(x.permute(0, 3, 1, 2), kernel, padding=1, groups=len(kernel))
     return convolved.permute(0, 2, 3, 1)

@@ -46,7 +46,7 @@ def gated_depthwise(wide: Tensor, kernel: Tensor, rows: slice = EVERY_ROW) -> Te
     if onednn.fits(wide) and torch.is_grad_enabled() and rows == EVERY_ROW:
         gated: Tensor = onednn.GatedDepthwise.apply(wide, kernel)
         return gated
-    a, b = _depthwise(wide, kernel)[:, rows].chunk(2, dim=-1)
+    a, b = onednn.depthwise(wide, kernel)[:, rows].chunk(2, dim=-1)
     return onednn.gate(a, b) if onednn.fits(wide) else F.gelu(a) * b
 
 
@@ -64,19 +64,13 @@ def attention_sums(
     if onednn.fits(qkv) and torch.is_grad_enabled() and rows == EVERY_ROW:
         summed: tuple[Tensor, Tensor, Tensor] = onednn.AttentionSums.apply(qkv, kernel, heads)
         return summed
-    q, k, v = _depthwise(qkv, kernel)[:, rows].flatten(1, 2).chunk(3, dim=-1)
+    q, k, v = onednn.depthwise(qkv, kernel)[:, rows].flatten(1, 2).chunk(3, dim=-1)
     # A copy, or q and k would stay in memory with their v.
     kept = v.unflatten(1, (-1, qkv.shape[2])).contiguous()
     q, k = (_at_least_float32(part) for part in (q, k))
     products = _by_head(q, heads).transpose(2, 3) @ _by_head(k, heads)
     squares = torch.cat([q.square().sum(dim=1), k.square().sum(dim=1)], dim=1)
     return kept, products, squares
-
-
-def _depthwise(x: Tensor, kernel: Tensor) -> Tensor:
-    """[B, H, W, C] in and out; torch calls the permuted view channels_last."""
-    convolved = F.conv2d(x.permute(0, 3, 1, 2), kernel, padding=1, groups=len(kernel))
-    return convolved.permute(0, 2, 3, 1)
 
 
 def _by_head(x: Tensor, heads: int) -> Tensor:
