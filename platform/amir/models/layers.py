@@ -7,7 +7,7 @@ the published one up to rounding, in about half of its time on a CPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -121,6 +121,11 @@ def strips(x: Tensor, width: int) -> Iterator[tuple[Tensor, slice]]:
         yield x[:, first : top + own_rows + 1], slice(top - first, top - first + own_rows)
 
 
+def joined(bands: Sequence[Tensor]) -> Tensor:
+    """The image again; a single band is not copied."""
+    return bands[0] if len(bands) == 1 else torch.cat(list(bands), dim=1)
+
+
 class PixelSums(nn.Module):
     """The sums over all pixels that attention is made of, as they are; who restores an image in
     tiles puts those of the whole image in their place (`amir.inference.tile_attention`).
@@ -169,7 +174,7 @@ class MDTA(nn.Module):
             *self.sums(torch.stack(products).sum(0), torch.stack(squares).sum(0))
         )
         mixing = _as(self.precision, self._mixing(attention))
-        return torch.cat([pixelwise_per_image(v, mixing) for v in values], dim=1)
+        return joined([pixelwise_per_image(v, mixing) for v in values])
 
     def _attention(self, products: Tensor, squares: Tensor) -> Tensor:
         """[B, heads, C/heads, C/heads]; normalising the products spares normalising q and k.
@@ -212,7 +217,7 @@ class GDFN(nn.Module):
             normed = _as(self.precision, self.norm(band))
             gated = self.gated_depthwise(pixelwise(normed, expand), depthwise, own)
             fed.append(pixelwise(gated, project))
-        return torch.cat(fed, dim=1)
+        return joined(fed)
 
     def _aligned_weights(self) -> tuple[Tensor, Tensor, Tensor]:
         """The weights with zero channels added to the hidden width, which tends to be odd.
@@ -247,8 +252,8 @@ class TransformerBlock(nn.Module):
 
     def compute(self, x: Tensor) -> Tensor:
         """The block itself, whatever is kept of it."""
-        x = x + self.attention(x)
-        fed: Tensor = x + self.feed_forward(x)
+        x = x + self.attention(x).to(x.dtype)
+        fed: Tensor = x + self.feed_forward(x).to(x.dtype)
         return fed
 
 
