@@ -5,7 +5,8 @@
 
 The trials are stubs that only report, under the search, the scheduler and the record of a sweep.
 The cluster believes in 64 GPUs; each stub is a process, so eight of them run at a time here.
-`--only sharing` has trials share two GPUs, or take several, and asks for what does not fit.
+`--only sharing` has trials share two GPUs, or take several, and asks for what does not fit;
+`--only sqlite`, `server` and `postgresql` are MLflow's part.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from pathlib import Path
 from measures import Line, cpu_name, table
 from sweep_controller import controller
 from sweep_sharing import sharing
-from sweep_tracking import tracking
+from sweep_tracking import server, server_postgresql, sqlite
 
 SECTIONS: dict[str, Callable[[Path, bool], Iterator[Line]]] = {
-    "tracking": tracking,
+    "sqlite": sqlite,
+    "server": server,
+    "postgresql": server_postgresql,
     "controller": controller,
     "sharing": sharing,
 }

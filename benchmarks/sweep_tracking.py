@@ -23,21 +23,31 @@ WORKERS = 4  # of the server over PostgreSQL; over SQLite more would only wait f
 NAMES = (LOSS, L1, BALANCE, LEARNING_RATE, RATE, WAIT)
 
 
-def tracking(folder: Path, quick: bool) -> Iterator[Line]:
-    """Calls per second at full speed: of eight writers into SQLite, as on one machine, and of 64
-    through a server over it and through one over PostgreSQL, where its programs are there.
-    """
-    writers, seconds = (4, 2.0) if quick else (TRIALS, 25.0)
-    asked = TRIALS / SECONDS_PER_REPORT
+def sqlite(folder: Path, quick: bool) -> Iterator[Line]:
+    """Calls per second at full speed of eight writers into SQLite, as on one machine."""
+    writers, seconds = _load(quick)
     what = f"asked by {TRIALS} trials, {STEPS_PER_CALL * len(NAMES)} values a call"
-    yield Line("mlflow/asked", what, asked, "calls/s")
+    yield Line("mlflow/asked", what, TRIALS / SECONDS_PER_REPORT, "calls/s")
     database = f"sqlite:///{folder / 'mlflow.db'}"
     yield from borne("sqlite", database, folder, min(writers, LOCAL), seconds)
+
+
+def server(folder: Path, quick: bool) -> Iterator[Line]:
+    """Of 64 through a server over SQLite."""
     with mlflow_server(f"sqlite:///{folder / 'server.db'}", folder) as address:
-        yield from borne("server", address, folder, writers, seconds)
+        yield from borne("server", address, folder, *_load(quick))
+
+
+def server_postgresql(folder: Path, quick: bool) -> Iterator[Line]:
+    """Of 64 through a server over PostgreSQL, where its programs are there."""
     if shutil.which("initdb"):
         with postgresql(free_port()) as uri, mlflow_server(uri, folder, workers=WORKERS) as address:
-            yield from borne("postgresql", address, folder, writers, seconds)
+            yield from borne("postgresql", address, folder, *_load(quick))
+
+
+def _load(quick: bool) -> tuple[int, float]:
+    """Writers, and for how many seconds they write."""
+    return (4, 2.0) if quick else (TRIALS, 25.0)
 
 
 def borne(name: str, uri: str, folder: Path, writers: int, seconds: float) -> Iterator[Line]:
