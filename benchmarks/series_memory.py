@@ -5,16 +5,20 @@
 
 A CT of noise goes through the whole service on Ray, around a tiny network: as a zip of DICOM files
 or as NIfTI. Peaks are the kernel's (VmHWM: every page that was resident, shared libraries too), in
-MiB more than the same process had after a single slice.
+MiB more than the same process had after a single slice. Beside them, looked at every 50 ms, what is
+a process' own (RssAnon) and what it has touched of Ray's object store (RssShmem), which is there
+once for all processes and has a size of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -53,9 +57,11 @@ def measured(folder: Path, chosen: argparse.Namespace) -> Iterator[Line]:
             restore(service, series(folder, slices, chosen))
         before = peaks(service)
         body = series(folder, chosen.slices, chosen)
-        start = time.perf_counter()
-        answer = restore(service, body)
-        seconds = time.perf_counter() - start
+        with watched(service) as (own, shared):
+            rest = dict(own), dict(shared)
+            start = time.perf_counter()
+            answer = restore(service, body)
+            seconds = time.perf_counter() - start
         after = peaks(service)
         limits = service.settings.limits
         state = limits.chunks_in_flight * 2 * limits.chunk_bytes / MIB
@@ -68,6 +74,9 @@ def measured(folder: Path, chosen: argparse.Namespace) -> Iterator[Line]:
     for part in PARTS:
         yield Line(part, f"{part}: peak", after[part], "MiB")
         yield Line(f"{part}/more", f"{part}: more than before", after[part] - before[part], "MiB")
+        for kind, seen, first in (("own", own, rest[0]), ("object store", shared, rest[1])):
+            more = seen.get(part, 0.0) - first.get(part, 0.0)
+            yield Line(f"{part}/{kind}", f"{part}: of it {kind}", more, "MiB")
     yield Line("stated", "HTTP replica, stated: chunks in flight", state, "MiB")
     yield Line("bound", "file process, stated: address space", limits.decode_bytes / MIB, "MiB")
 
@@ -102,9 +111,46 @@ def peaks(service: RayService) -> dict[str, float]:
     }
 
 
+@contextmanager
+def watched(service: RayService) -> Iterator[tuple[dict[str, float], dict[str, float]]]:
+    """MiB of each part's largest process, the most seen while the block runs: what is its own, and
+    what it has touched of the object store. Both hold the state at the start when it begins.
+    """
+    own: dict[str, float] = {}
+    shared: dict[str, float] = {}
+
+    def look() -> None:
+        for part, title in PARTS.items():
+            for pid in service.pids(title):
+                for seen, field in ((own, "RssAnon"), (shared, "RssShmem")):
+                    seen[part] = max(seen.get(part, 0.0), _mib(pid, field))
+
+    def keep_looking() -> None:
+        while not over.wait(0.05):
+            look()
+
+    look()
+    over = threading.Event()
+    watch = threading.Thread(target=keep_looking)
+    watch.start()
+    try:
+        yield own, shared
+    finally:
+        over.set()
+        watch.join()
+
+
 def _peak(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return _mib(pid, "VmHWM")
+
+
+def _mib(pid: int, field: str) -> float:
+    """0 of a process that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
 
 
 if __name__ == "__main__":

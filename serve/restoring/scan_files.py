@@ -7,6 +7,7 @@ answers turn into `restored.npy` and `deviation.npy`, and all else that it takes
 
 from __future__ import annotations
 
+import gc
 import pickle
 import time
 from dataclasses import dataclass
@@ -139,7 +140,12 @@ def _scan_of(folder: Path, slices: str) -> Scan:
 
 
 def load_readers() -> None:
-    """Import what reads and writes files, so that the first upload does not wait for it."""
+    """Import what reads and writes files, so that the first upload does not wait for it.
+
+    None of that is garbage ever, and the collector need not go through it in the midst of a file.
+    """
     import amir.imaging.dicom.read
     import amir.imaging.dicom.write
     import amir.imaging.nifti  # noqa: F401
+
+    gc.freeze()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from ray import tune
 from ray.exceptions import OutOfMemoryError
 
@@ -200,3 +201,5 @@ def test_a_trial_may_take_several_workers(ray_cluster: None, settings: Settings)
     first, second = sweep.trials
     assert [rung.step for rung in first.rungs] == [GRACE, STEPS]
     assert folder_of(sweep, second.number).status() == "stopped"
+    groups = ray.util.placement_group_table().values()
+    assert {group["state"] for group in groups} <= {"REMOVED"}, "places of a stopped trial"

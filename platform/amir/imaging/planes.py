@@ -45,10 +45,10 @@ def to_plane(scan: Scan, plane: Plane) -> SliceStack:
 
 
 def from_plane(slices: NDArray[Any], scan: Scan, plane: Plane) -> Scan:
-    """The exact inverse of `to_plane`: `scan` with the intensities of slices [n, H, W]."""
+    """The exact inverse of `to_plane`: `scan` with a view of slices [n, H, W] as its voxels."""
     order, flipped = voxel_axes(scan.affine, plane)
     voxels = np.flip(slices, flipped).transpose(np.argsort(order))
-    return scan.with_voxels(np.ascontiguousarray(voxels))
+    return scan.with_voxels(voxels)
 
 
 def in_plane(

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ray
 from ray import tune
+from ray.exceptions import RayActorError
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from amir import checkpoint
@@ -27,6 +29,7 @@ STEP, OBJECTIVE = "step", "gain"  # in Tune's results, as Ray Train reports them
 SECONDS_TO_CLOSE = 60  # for a stopped trial to say so in its folder and to MLflow
 SECONDS_TO_LET_GO = 60  # for a killed process to be gone
 LASTING = "lasting"
+CONTROLLER = "controller"  # Ray Train's, of a trial of several workers
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,13 @@ def _train(settings: TrainSettings, news: News, tags: Mapping[str, str]) -> None
     uses again.
     """
     if settings.workers.count > 1:
-        ray_trainer.run(settings, callbacks=[_Telling(news)], tags=tags, patience=SECONDS_TO_LET_GO)
+        callbacks = [_Telling(news)]
+        try:
+            ray_trainer.run(settings, callbacks=callbacks, tags=tags, patience=SECONDS_TO_LET_GO)
+        except RayActorError:
+            if news.folder.status() == "stopped":  # by the search, which ended Ray Train's part
+                raise StoppedEarlyError from None
+            raise
         return
 
     def tell(metrics: Mapping[str, Any]) -> None:
@@ -149,8 +158,9 @@ class _Telling(TuneReportCallback):
         self.news = news
 
     def after_report(self, run_context: Any, metrics: Any, checkpoint: Any) -> None:
+        controller = ray.get_runtime_context().current_actor
         for result in self.news.fresh():
-            super().after_report(run_context, [result], None)
+            super().after_report(run_context, [{**result, CONTROLLER: controller}], None)
 
 
 def rungs_of(rows: Sequence[Mapping[str, Any]]) -> list[Rung]:

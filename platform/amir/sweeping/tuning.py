@@ -7,16 +7,26 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+import ray
 from ray import tune
-from ray.exceptions import OutOfMemoryError
+from ray.exceptions import OutOfMemoryError, RayError
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from ray.tune.search import Searcher
 
 from amir.config import SweepSettings
 from amir.sweeping.record import Record, Rung, State, Trial
-from amir.sweeping.trial import LASTING, OBJECTIVE, STEP, TrialTask, train_trial
+from amir.sweeping.trial import (
+    CONTROLLER,
+    LASTING,
+    OBJECTIVE,
+    SECONDS_TO_CLOSE,
+    STEP,
+    TrialTask,
+    train_trial,
+)
 from amir.training.ray_trainer import interruptible
 from amir.training.run_folder import RunFolder
 
@@ -157,6 +167,8 @@ class Listener(tune.Callback):
         self.outcomes.ended(
             trial.config["number"], reason=last.get("failed"), lasting=last.get(LASTING, True)
         )
+        if (controller := last.get(CONTROLLER)) is not None:
+            _let_go(controller)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         reason = str(trial.get_pickled_error()).strip().splitlines()[-1]
@@ -164,6 +176,16 @@ class Listener(tune.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def _let_go(controller: Any) -> None:
+    """Have Ray Train end a run and give its places back.
+
+    Killed with its trial, it would leave that to an actor that asks Ray's dashboard: where there is
+    none the places stay taken until the search ends.
+    """
+    with suppress(RayError):  # it is gone already, or goes now
+        ray.get(controller.abort.remote(), timeout=SECONDS_TO_CLOSE)
 
 
 class _Named(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 from zipfile import ZipFile, ZipInfo
@@ -19,6 +20,9 @@ from amir.imaging.scan import MAX_VOXELS
 # An uncompressed 16-bit series of the largest volume that is read.
 _MAX_BYTES = 2 * MAX_VOXELS
 _MAX_FILES = 20_000
+
+# A single file is looked at three times: for its header, its pixels and its digest.
+_HELD_BYTES = 2**24
 
 # Names that promise an image; with any other, a file that is not DICOM is passed over.
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
@@ -70,7 +74,8 @@ def found_files(source: Path | Sequence[Path], choice: Choice) -> Iterator[Found
         yield FoundFiles(_checked([_on_disk(path) for path in paths]), False)
         return
     paths = [source] if isinstance(source, Path) else list(source)
-    yield FoundFiles(_checked([_on_disk(path) for path in paths]), True)
+    found = _held(paths[0]) if len(paths) == 1 else None
+    yield FoundFiles(_checked([found] if found else [_on_disk(path) for path in paths]), True)
 
 
 def check_total_size(files: Sequence[DicomFile]) -> None:
@@ -86,6 +91,14 @@ def _on_disk(path: Path) -> DicomFile:
         return path.open("rb")
 
     return DicomFile(path.name, path.suffix, path.stat().st_size, opened)
+
+
+def _held(path: Path) -> DicomFile | None:
+    """A file that is read from the disk once; None where it is too large to be held beside."""
+    if path.stat().st_size > _HELD_BYTES:
+        return None
+    content = path.read_bytes()
+    return DicomFile(path.name, path.suffix, len(content), lambda: BytesIO(content))
 
 
 def _in_zip(archive: ZipFile, member: ZipInfo, number: int) -> DicomFile:

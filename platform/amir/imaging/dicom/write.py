@@ -6,6 +6,7 @@ import copy
 import io
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -64,13 +65,14 @@ def derived_files(scan: Scan, derivation: Derivation) -> Iterator[tuple[bytes, i
         message = "the scan was not read from DICOM; use write_new_series"
         raise InputError("unsupported", message)
     now = datetime.now()
+    is_signed = scan.modality is Modality.PET and bool(scan.voxels.min() < 0)
     for index, source in enumerate(scan.source.slices):
         with refused_when_garbled(f"slice {index + 1}"):
             frame = scan.source.frames[index]
             dataset = derived_header(source, frame, scan.modality, derivation, now)
             if not scan.source.is_on_source_grid:
                 dataset.SourceImageSequence[0].SpatialLocationsPreserved = "NO"
-            stored = _store(scan, scan.source, index, dataset)
+            stored = _store(scan, scan.source, index, dataset, is_signed=is_signed)
             set_pixels(dataset, stored)
             content = io.BytesIO()
             save_slice(dataset, content)
@@ -150,21 +152,22 @@ def _image_type(source: Dataset, modality: Modality) -> list[str]:
 
 
 def _reference(dataset: Dataset, source: Dataset, frame: int | None) -> None:
-    purpose = codes.DCM.SourceImageForImageProcessingOperation
     item = Dataset()
     item.ReferencedSOPClassUID = source.SOPClassUID
     item.ReferencedSOPInstanceUID = source.SOPInstanceUID
     if frame is not None:
         item.ReferencedFrameNumber = frame
     item.SpatialLocationsPreserved = "YES"
-    item.PurposeOfReferenceCodeSequence = Sequence([_coded(purpose)])
+    item.PurposeOfReferenceCodeSequence = Sequence([_source_image()])
     dataset.SourceImageSequence = Sequence([item])
 
 
-def _coded(code: object) -> Dataset:
+@cache
+def _source_image() -> Dataset:
+    """The coded purpose, which nobody alters."""
     from highdicom.sr import CodedConcept
 
-    concept: Dataset = CodedConcept.from_code(code)
+    concept: Dataset = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
     return concept
 
 
@@ -181,12 +184,15 @@ def _credit(dataset: Dataset, derivation: Derivation, now: datetime) -> None:
     dataset.ContributingEquipmentSequence = Sequence([*copy.deepcopy(list(earlier)), ours])
 
 
-def _store(scan: Scan, origin: DicomSource, index: int, dataset: Dataset) -> StoredSlice:
+def _store(
+    scan: Scan, origin: DicomSource, index: int, dataset: Dataset, *, is_signed: bool
+) -> StoredSlice:
+    """is_signed: whether a PET scan has a negative voxel anywhere."""
     rescaled = scan.voxels[:, :, index].T.astype(np.float64)
     if origin.unit_factors[index] != 1:
         rescaled /= origin.unit_factors[index]
     if scan.modality is Modality.PET:
-        return _store_pet(rescaled, dataset, is_signed=bool(scan.voxels.min() < 0))
+        return _store_pet(rescaled, dataset, is_signed=is_signed)
     if scan.modality is Modality.MRI:
         return store_with(rescaled, (1.0, 0.0), dataset)
     rescale = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
