@@ -90,7 +90,7 @@ def drivers_killed(
     folder = RunFolder(settings.storage / str(settings.run))
     for seed in range(kills):
         running = job(settings)
-        trained = wait_for_checkpoints(folder, running, random.Random(seed))
+        trained = wait_for_checkpoints(folder, running, random.Random(seed), resumes=seed)
         os.kill(running.pid, signal.SIGKILL)
         _, said = running.communicate(timeout=60)
         if not trained:
@@ -109,7 +109,8 @@ def heads_killed(
     for seed in range(kills):
         with head() as (address, kill):
             running = job(settings, RAY_ADDRESS=address)
-            trained = wait_for_checkpoints(folder, running, random.Random(100 + seed))
+            generator = random.Random(100 + seed)
+            trained = wait_for_checkpoints(folder, running, generator, resumes=seed)
             kill()
             start = time.monotonic()
             _, said = running.communicate(timeout=LONGEST)
@@ -138,9 +139,15 @@ def faults(
 
 
 def wait_for_checkpoints(
-    folder: RunFolder, running: subprocess.Popen[str], generator: random.Random
+    folder: RunFolder, running: subprocess.Popen[str], generator: random.Random, *, resumes: int
 ) -> bool:
-    """Until one or two more are there, and a moment longer; False if the job ends before."""
+    """Until one or two more are there, and a moment longer; False if the job ends before.
+
+    resumes: how often the run has been taken up when this job trains. Before that, a worker of the
+    job killed last may still save what it was at.
+    """
+    while running.poll() is None and len(resumed(folder)) < resumes:
+        time.sleep(0.05)
     step = newest(folder) + EVERY * generator.randint(1, 2)
     while running.poll() is None and newest(folder) < step:
         time.sleep(0.01)
