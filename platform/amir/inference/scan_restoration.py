@@ -45,9 +45,8 @@ class ScanSlices:
     def restored(self, slices: NDArray[np.float32], *, model_digest: str) -> Restoration:
         """The scan of the restored slices, on the grid of the one they were cut from."""
         scan = from_plane(slices, self.scan, TRAINING_PLANES[self.scan.modality])
-        scan = scan.with_voxels(
-            np.ascontiguousarray(scan.voxels)
-        )  # torch takes no view that is flipped
+        # Not a flipped view, which torch does not take.
+        scan = scan.with_voxels(np.ascontiguousarray(scan.voxels))
         return Restoration(scan, self.clipped, self.scale, model_digest)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from amir.models.operators import (
+    added,
     attention_sums,
     gated_depthwise,
     pixelwise,
@@ -252,9 +253,8 @@ class TransformerBlock(nn.Module):
 
     def compute(self, x: Tensor) -> Tensor:
         """The block itself, whatever is kept of it."""
-        x = x + self.attention(x).to(x.dtype)
-        fed: Tensor = x + self.feed_forward(x).to(x.dtype)
-        return fed
+        x = added(x, self.attention(x))
+        return added(x, self.feed_forward(x))
 
 
 def transformer_blocks(number: int, channels: int, heads: int) -> nn.Sequential:

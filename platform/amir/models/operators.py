@@ -17,6 +17,11 @@ from amir.models import onednn
 EVERY_ROW = slice(None)
 
 
+def added(x: Tensor, y: Tensor) -> Tensor:
+    """x + y, of x's type, which is y's or a wider one: on a CPU torch is slow to add two types."""
+    return x + (y.to(x.dtype) if x.device.type == "cpu" else y)
+
+
 def pixelwise(x: Tensor, weight: Tensor) -> Tensor:
     """x [B, H, W, C] times weight [N, C], for every pixel: [B, H, W, N], a 1x1 convolution.
 
