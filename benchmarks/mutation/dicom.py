@@ -168,8 +168,9 @@ def _hostile_value(element: Element, random: Random) -> bytes:
         number = random.choice([0, 1, 7, 8, 12, 16, 17, 32, 255, 256, 4096, 256**size - 1])
         return number.to_bytes(size, "little") * random.choice([1, 1, 1, 2])
     if kind in (b"FD", b"FL"):
-        number = random.choice([float("nan"), float("inf"), -1e308, 0.0, 1e-320])
-        return struct.pack("<d", number) if kind == b"FD" else struct.pack("<f", min(number, 3e38))
+        least, smallest, form = (-1e308, 1e-320, "<d") if kind == b"FD" else (-3e38, 1e-40, "<f")
+        number = random.choice([float("nan"), float("inf"), least, 0.0, smallest])
+        return struct.pack(form, number)
     if kind == b"IS":
         return random.choice(_WHOLE_NUMBERS).encode()
     if kind == b"DS":
