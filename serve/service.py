@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from amir.config import ServeSettings
 from amir.inference.engine.slices import Engine
-from serve.boundary.limits import Places
+from serve.boundary.places import Places
 from serve.boundary.rate_limit import RateLimit
 from serve.boundary.tokens import Tokens
 from serve.jobs.restoration import JobRestoration
@@ -64,7 +64,7 @@ async def running_service(
             tools=tools,
             tokens=Tokens(settings.tokens),
             rate=RateLimit(settings.rate),
-            places=Places(settings.limits.concurrent),
+            places=Places(settings.limits.concurrent, patience=settings.engine.batch.queue_seconds),
             metrics=metrics,
             shared_metrics=shared,
             workplace=workplace,

@@ -192,6 +192,15 @@ def test_importing_the_whole_library_does_nothing(tmp_path: Path) -> None:
     assert told == {"changed": {}, "ray": False}
 
 
+@pytest.mark.parametrize("module", ["serve.http_replica", "serve.restoring.scan_files"])
+def test_what_takes_and_reads_files_in_the_service_does_without_torch(
+    module: str, tmp_path: Path
+) -> None:
+    script = f"import sys, {module}; print('torch' in sys.modules)"
+    told = run_python(script, cwd=tmp_path, paths=(ROOT, LIBRARY.parent))
+    assert told.splitlines()[-1] == "False"
+
+
 LIGHT = ["amir.config", "amir.modality", "amir.client"]
 
 

@@ -1,7 +1,9 @@
-"""Memory that a process frees and soon asks for again, kept by it.
+"""Memory that a process has freed: kept for what is soon asked for again, or given back.
 
 glibc gives every large block back to the system at once and fetches it anew, page by page and
 zeroed, for the next layer: on a CPU that costs a network about as much time as its arithmetic.
+Once it has freed a few it keeps such blocks, one for each thread that ever had one, which costs a
+process that hands large blocks from thread to thread several times what it holds.
 """
 
 from __future__ import annotations
@@ -20,6 +22,14 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(GROWTH),
 }
 """The same for a process yet to start: of one that runs, only the main thread can be told."""
+
+LARGE = 4 * 2**20
+GIVING_BACK_ENVIRONMENT = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(LARGE),
+    "MALLOC_TRIM_THRESHOLD_": str(LARGE),
+}
+"""The opposite, for a process yet to start: what is large and freed is not its own any more."""
 
 
 def keep_freed_memory() -> bool:

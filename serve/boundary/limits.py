@@ -1,59 +1,16 @@
-"""What bounds a request before any of it is read: its size, its pace, how many there are."""
+"""What bounds a request before any of it is read: its size and its pace."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from amir.config import LimitSettings
-from amir.errors import InputError
-from amir.inference.engine.slices import OverloadedError
 from serve.boundary.problems import RequestError
-
-PATIENCE_SECONDS = 1.0
-DECREASE = 0.8
-
-
-class Places:
-    """So many requests at once; one more waits a second for a place, and is then refused.
-
-    There are fewer places where the engine refuses requests: reading their files would take the CPU
-    from those that it has taken. As TCP finds its window (Jacobson, SIGCOMM 1988), a refusal takes
-    a fifth of the places away, and each success adds a part of one. Refusals wait because whoever
-    is refused at once may ask again at once, and to refuse thousands takes the CPU too.
-    """
-
-    def __init__(self, most: int, *, patience: float = PATIENCE_SECONDS) -> None:
-        self._most, self._patience = most, patience
-        self._places = float(most)
-        self.taken = 0
-
-    @property
-    def free(self) -> int:
-        return int(self._places) - self.taken
-
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        if self.free <= 0:
-            await asyncio.sleep(self._patience)
-        if self.free <= 0:
-            message = f"{self.taken} requests are under way here already; try again"
-            raise InputError("overloaded", message)
-        self.taken += 1
-        try:
-            yield
-            self._places = min(self._most, self._places + 1 / self._places)
-        except OverloadedError:
-            self._places = max(1.0, DECREASE * self._places)
-            raise
-        finally:
-            self.taken -= 1
 
 
 class BodyBounds:
@@ -92,7 +49,8 @@ class _BoundedBody:
     async def _next(self) -> Message:
         seconds = min(self._limits.idle_seconds, self._deadline - time.monotonic())
         try:
-            return await asyncio.wait_for(self._receive(), max(seconds, 0))
+            async with asyncio.timeout(max(seconds, 0)):
+                return await self._receive()
         except TimeoutError:
             raise RequestError(
                 "slow_client",
@@ -119,6 +77,7 @@ class _PatientSend:
 
     async def __call__(self, message: Message) -> None:
         try:
-            await asyncio.wait_for(self._send(message), self._seconds)
+            async with asyncio.timeout(self._seconds):
+                await self._send(message)
         except TimeoutError:
             raise ClientDisconnect from None  # as good as gone: there is nobody to tell

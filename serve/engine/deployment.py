@@ -96,7 +96,7 @@ def engine_application(settings: ServeSettings) -> serve.Application:
             "num_gpus": replica.gpus,
             "runtime_env": {"env_vars": thread_environment(replica)},
         },
-        health_check_period_s=5,
+        health_check_period_s=1,
         health_check_timeout_s=15,
         graceful_shutdown_timeout_s=30,
         logging_config=LOGGING,

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from amir.allocator import give_back_freed_memory
 from amir.durable import disk_full_is_named
 from amir.errors import InputError
 from serve.restoring.restoration import Upload
@@ -21,6 +22,7 @@ from serve.restoring.upload_kinds import HEAD_BYTES, kind_of, kinds_called
 _PREFIX = "amir-serve-"
 _LOCK = "lock"
 _WRITTEN_AT_ONCE = 2**20
+_LARGE = 16 * _WRITTEN_AT_ONCE
 
 
 class Workplace:
@@ -55,9 +57,11 @@ async def receive_upload(body: AsyncIterator[bytes], folder: Path, *, content_ty
     digest, head, size = hashlib.sha256(), b"", 0
     with disk_full_is_named(path), _private(path) as file:
         async for part in _in_large_parts(body):
-            head = head or part[:HEAD_BYTES]
+            head = head or bytes(part[:HEAD_BYTES])
             size += len(part)
             await to_thread(_keep, part, file, digest)
+    if size > _LARGE:  # it came faster than it was written, so that much of it lay in memory
+        await to_thread(give_back_freed_memory)
     if not size:
         raise InputError("empty", "the request has no body; send the file as the body")
     kind = kind_of(head, content_type)
@@ -65,18 +69,18 @@ async def receive_upload(body: AsyncIterator[bytes], folder: Path, *, content_ty
     return Upload(named, kind, digest.hexdigest(), size)
 
 
-async def _in_large_parts(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _in_large_parts(body: AsyncIterator[bytes]) -> AsyncIterator[bytearray]:
     waiting = bytearray()
     async for part in body:
         waiting += part
         if len(waiting) >= _WRITTEN_AT_ONCE:
-            yield bytes(waiting)
-            waiting.clear()
+            yield waiting
+            waiting = bytearray()
     if waiting:
-        yield bytes(waiting)
+        yield waiting
 
 
-def _keep(part: bytes, file: BinaryIO, digest: hashlib._Hash) -> None:
+def _keep(part: bytearray, file: BinaryIO, digest: hashlib._Hash) -> None:
     file.write(part)
     digest.update(part)
 

@@ -60,7 +60,9 @@ def written_tokens(path: Path) -> Path:
 
 
 @contextmanager
-def running_app(folder: Path, port: int, engine: Engine, **settings: Any) -> Iterator[RunningApp]:
+def running_app(
+    folder: Path, port: int, engine: Engine, /, **settings: Any
+) -> Iterator[RunningApp]:
     """The application for a while, under uvicorn in a thread."""
     tokens = written_tokens(folder.parent / f"{folder.name}-tokens.yaml")
     jobs = {"folder": folder.parent / f"{folder.name}-jobs", "lease_seconds": 2}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import socket
 import time
@@ -14,8 +13,6 @@ import numpy as np
 import pytest
 
 from amir.config import RateSettings
-from amir.inference.engine.slices import OverloadedError
-from serve.boundary.limits import Places
 from serve.boundary.problems import PROBLEMS, RequestError
 from serve.boundary.rate_limit import RateLimit
 from serve.restoring.uploads import Workplace
@@ -135,44 +132,6 @@ def test_a_token_has_a_burst_and_then_a_pace():
     limit.take("ward")
 
 
-def test_where_the_engine_refuses_there_are_fewer_places_until_it_takes_again():
-    places = Places(8, patience=0.0)
-
-    async def overload() -> None:
-        async with places.place():
-            raise OverloadedError("three are waiting", 5.0)
-
-    async def succeed() -> None:
-        async with places.place():
-            pass
-
-    assert places.free == 8
-    for _ in range(3):
-        with pytest.raises(OverloadedError):
-            asyncio.run(overload())
-    assert places.free == 4
-    for _ in range(40):
-        asyncio.run(succeed())
-    assert places.free == 8
-
-
-def test_a_request_waits_a_moment_for_a_place():
-    places = Places(1, patience=0.05)
-    others = []
-
-    async def take() -> None:
-        async with places.place():
-            others.append(places.taken)
-
-    async def take_turns() -> None:
-        async with asyncio.TaskGroup() as group, places.place():
-            group.create_task(take())
-            await asyncio.sleep(0)
-
-    asyncio.run(take_turns())
-    assert (others, places.taken) == ([1], 0)
-
-
 @pytest.fixture(scope="module")
 def busy(
     tmp_path_factory: pytest.TempPathFactory, free_port
@@ -181,7 +140,8 @@ def busy(
     network = Brightened()
     folder = tmp_path_factory.mktemp("busy") / "uploads"
     limits = {"decode_processes": 1, "concurrent": 1}
-    with running_app(folder, free_port(), engine_of(network), limits=limits) as app:
+    waiting = {"batch": {"queue_seconds": 0.5}}
+    with running_app(folder, free_port(), engine_of(network), limits=limits, engine=waiting) as app:
         yield app, network
 
 

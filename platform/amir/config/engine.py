@@ -22,7 +22,8 @@ class BatchSettings(Section):
     wait_seconds: Annotated[float, Field(ge=0, le=10)] = 0.005
     """How long a batch that is not full waits for more, while the device has been busy."""
     queue_seconds: PositiveFloat = 20
-    """A request that would wait longer for others is refused (503) with Retry-After."""
+    """A request that would wait longer for others, for its place at an HTTP replica or then at the
+    engine, is refused (503) with Retry-After."""
     queue_pixels: Pixels = 2**27
     """What may wait in a replica's memory."""
 

@@ -64,7 +64,8 @@ class LimitSettings(Section):
     """Largest volume, refused by what its header declares: 1024 slices of 512 x 512."""
     concurrent: Count = 16
     """Requests that one replica works on at once, at most: fewer where the engine refuses some.
-    One more waits a second, and is refused (503) with Retry-After."""
+    Four times as many wait their turn for engine.batch.queue_seconds; what is beyond that or has
+    waited so long is refused (503) with Retry-After."""
     idle_seconds: PositiveFloat = 30
     """How long a client may neither send nor take a byte."""
     upload_seconds: PositiveFloat = 600
