@@ -41,6 +41,7 @@ METRICS = {
     "amir_requests": Metric("counter", "Requests answered.", ("method", "route", "status")),
     "amir_request_seconds": Metric("histogram", "From first to last byte.", ("route",)),
     "amir_requests_in_progress": Metric("gauge", "Requests under way."),
+    "amir_requests_waiting": Metric("gauge", "Requests in line for a place at a replica."),
     "amir_problems": Metric("counter", "Requests refused or failed.", ("code",)),
     "amir_upload_bytes": Metric("histogram", "Sizes of uploads.", buckets=BYTES),
     "amir_restorations": Metric("counter", "Files and tensors restored.", ("modality", "model")),

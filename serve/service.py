@@ -53,7 +53,10 @@ async def running_service(
     files = FileProcesses(settings.limits)
     workplace = Workplace(settings.folder)
     shared = SharedMetrics(metrics_folder(settings), metrics)
-    writing = asyncio.create_task(shared.keep_up())
+    places = Places(settings.limits.concurrent, patience=settings.engine.batch.queue_seconds)
+    writing = asyncio.create_task(
+        shared.keep_up(lambda: metrics.show("amir_requests_waiting", places.waiting))
+    )
     tools = Tools(engine, files, settings.limits, settings.trust)
     jobs = _job_runner(settings, tools, workplace, metrics)
     try:

@@ -36,6 +36,10 @@ class Places:
     def free(self) -> int:
         return int(self._places) - self.taken
 
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         await self._take()
@@ -51,7 +55,7 @@ class Places:
 
     async def _take(self) -> None:
         """Count one more as taken; InputError("overloaded") where none becomes free."""
-        if len(self._waiting) >= IN_LINE * self._most:
+        if self.waiting >= IN_LINE * self._most:
             await asyncio.sleep(self._before_refusal)
             raise self._refusal()
         turn = asyncio.get_running_loop().create_future()
@@ -85,6 +89,6 @@ class Places:
     def _refusal(self) -> InputError:
         return InputError(
             "overloaded",
-            f"{self.taken} requests are under way here and {len(self._waiting)} wait for their "
+            f"{self.taken} requests are under way here and {self.waiting} wait for their "
             "place; try again",
         )

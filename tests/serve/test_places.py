@@ -44,6 +44,7 @@ def test_those_who_wait_are_called_in_turn():
             for number in range(IN_LINE):
                 group.create_task(take(number))
             await asyncio.sleep(0)
+            assert places.waiting == IN_LINE
 
     asyncio.run(in_line())
     assert called == [(number, 1) for number in range(IN_LINE)]
