@@ -36,7 +36,10 @@ class Problem(BaseModel):
 
 
 def document(app: FastAPI, *bodies: type[BaseModel]) -> None:
-    """Let the application's OpenAPI document hold what the routes refer to."""
+    """Let the application's OpenAPI document hold what the routes refer to.
+
+    A RuntimeError, once it is asked for, where two models of one name mean different things.
+    """
     written = app.openapi
     place = "#/components/schemas/{model}"
     models: tuple[type[BaseModel], ...] = (Problem, *bodies)
@@ -45,7 +48,10 @@ def document(app: FastAPI, *bodies: type[BaseModel]) -> None:
     def whole() -> dict[str, Any]:
         described = written()
         _, schemas = models_json_schema(shown, ref_template=place)
-        described["components"]["schemas"] |= schemas["$defs"]
+        known = described["components"]["schemas"]
+        if twice := [n for n, schema in schemas["$defs"].items() if known.get(n, schema) != schema]:
+            raise RuntimeError(f"two models are called {', '.join(twice)}; rename one")
+        known |= schemas["$defs"]
         return described
 
     app.openapi = whole  # type: ignore[method-assign]

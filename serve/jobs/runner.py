@@ -16,7 +16,7 @@ from amir.config import JobSettings
 from amir.errors import InputError
 from serve.boundary.problems import PROBLEMS
 from serve.jobs.lease import Lease, LeaseLostError
-from serve.jobs.store import Job, JobState, JobStore, Problem
+from serve.jobs.store import Job, JobFailure, JobState, JobStore
 
 SECONDS_BETWEEN_REPORTS = 0.5
 SECONDS_BETWEEN_SWEEPS = 60.0
@@ -181,4 +181,4 @@ def _counted(slices: tuple[int, int]) -> dict[str, int]:
 
 def _failure(code: str, detail: str) -> dict[str, object]:
     status = PROBLEMS[code].status
-    return {"status": "failed", "problem": Problem(status=status, code=code, detail=detail)}
+    return {"status": "failed", "problem": JobFailure(status=status, code=code, detail=detail)}

@@ -34,7 +34,7 @@ SECONDS_OF_A_WRITE = 3600.0  # what is still partial after that belongs to nobod
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
-class Problem(BaseModel):
+class JobFailure(BaseModel):
     """Why a job failed: status, stable code and sentence, as POST /v1/restore would answer."""
 
     model_config = ConfigDict(frozen=True)
@@ -74,7 +74,7 @@ class JobState(BaseModel):
     total: int = 0
     updated: float = Field(default_factory=time.time)
     result: str = ""
-    problem: Problem | None = None
+    problem: JobFailure | None = None
 
     @property
     def is_final(self) -> bool:

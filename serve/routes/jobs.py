@@ -18,7 +18,7 @@ from serve.api_documentation import file_body, problems, restored_file
 from serve.boundary.admission import APlace, Desk, Owner, TheService
 from serve.boundary.problems import RequestError
 from serve.jobs.results import AboutResult
-from serve.jobs.store import Job, JobState, KeyReusedError, Problem
+from serve.jobs.store import Job, JobFailure, JobState, KeyReusedError
 from serve.jobs.views import ViewName, view_of
 from serve.restoring.answers import headers_of
 from serve.restoring.options import RestoreOptions
@@ -63,7 +63,7 @@ class JobAnswer(BaseModel):
     expires: datetime
     """When the job, its file and its result are deleted."""
     progress: Progress
-    error: Problem | None
+    error: JobFailure | None
     """Why it failed, as POST /v1/restore would have answered."""
     links: Links
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import nibabel
 import numpy as np
 import pytest
@@ -125,6 +126,14 @@ def test_a_job_of_a_bad_file_fails_with_its_code(http_service, submit, volume):
     answer = http_service.client.get(job["links"]["result"])
     assert (answer.status_code, answer.json()["code"]) == (422, "unreadable")
     assert answer.json()["detail"] == job["error"]["detail"]
+
+
+def test_the_document_describes_a_job_that_failed(http_service, submit, volume):
+    document = http_service.client.get("/v1/openapi.json").json()
+    job = finished(http_service.client, submit(volume[:200]).json())
+    described = {"$ref": "#/components/schemas/JobAnswer", "components": document["components"]}
+    jsonschema.Draft202012Validator(described).validate(job)
+    assert job["state"] == "failed"
 
 
 @pytest.mark.parametrize(
