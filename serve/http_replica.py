@@ -17,7 +17,7 @@ from amir.config import ServeSettings
 from serve.boundary.places import IN_LINE
 from serve.engine.handle import ServeEngine
 from serve.http_app import create_app
-from serve.proxy import LOGGING
+from serve.proxy import WATCHED
 
 NAME = "http"
 # Beside restorations and those in line for one, of which `Places` refuses what is too much with an
@@ -50,9 +50,6 @@ def http_application(settings: ServeSettings, engine: serve.Application) -> serv
             "num_cpus": CPUS,
             "runtime_env": {"env_vars": allocator.GIVING_BACK_ENVIRONMENT},
         },
-        health_check_period_s=1,
-        health_check_timeout_s=15,
-        graceful_shutdown_timeout_s=30,
-        logging_config=LOGGING,
+        **WATCHED,
     )
     return deployment.bind(settings.model_dump(mode="json"), engine)

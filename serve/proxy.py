@@ -1,4 +1,4 @@
-"""What Ray Serve is told: where its proxy listens, with which certificate, what is logged."""
+"""What Ray Serve is told: where its proxy listens, how replicas are watched, what is logged."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ ENVIRONMENT = {
 # Of proxies and replicas: the service writes its own line for each request, without the address,
 # which Ray's would hold where it matches no route.
 LOGGING: dict[str, Any] = {"encoding": "JSON", "enable_access_log": False}
+
+# Of every deployment: the dead are noticed within a second, the slow are given fifteen.
+WATCHED: dict[str, Any] = {
+    "health_check_period_s": 1,
+    "health_check_timeout_s": 15,
+    "graceful_shutdown_timeout_s": 30,
+    "logging_config": LOGGING,
+}
 
 
 def proxy_options(http: HttpSettings) -> dict[str, Any]:

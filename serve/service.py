@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from amir.config import ServeSettings
 from amir.inference.engine.slices import Engine
@@ -53,10 +54,7 @@ async def running_service(
     files = FileProcesses(settings.limits)
     workplace = Workplace(settings.folder)
     shared = SharedMetrics(metrics_folder(settings), metrics)
-    places = Places(settings.limits.concurrent, patience=settings.engine.batch.queue_seconds)
-    writing = asyncio.create_task(
-        shared.keep_up(lambda: metrics.show("amir_requests_waiting", places.waiting))
-    )
+    writing = asyncio.create_task(shared.keep_up())
     tools = Tools(engine, files, settings.limits, settings.trust)
     jobs = _job_runner(settings, tools, workplace, metrics)
     try:
@@ -67,7 +65,11 @@ async def running_service(
             tools=tools,
             tokens=Tokens(settings.tokens),
             rate=RateLimit(settings.rate),
-            places=Places(settings.limits.concurrent, patience=settings.engine.batch.queue_seconds),
+            places=Places(
+                settings.limits.concurrent,
+                patience=settings.engine.batch.queue_seconds,
+                on_waiting=partial(metrics.show, "amir_requests_waiting"),
+            ),
             metrics=metrics,
             shared_metrics=shared,
             workplace=workplace,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from amir.errors import InputError
@@ -18,6 +18,8 @@ SECONDS_BEFORE_REFUSAL = 1.0
 class Places:
     """So many requests at once; IN_LINE as many wait in turn, for so long, and are then refused.
 
+    on_waiting: told how many wait, whenever that may have changed.
+
     There are fewer places where the engine refuses requests: reading their files would take the CPU
     from those that it has taken. As TCP finds its window (Jacobson, SIGCOMM 1988), a refusal takes
     a fifth of the places away, and each success adds a part of one. Refusals wait a second because
@@ -25,9 +27,15 @@ class Places:
     """
 
     def __init__(
-        self, most: int, *, patience: float, before_refusal: float = SECONDS_BEFORE_REFUSAL
+        self,
+        most: int,
+        *,
+        patience: float,
+        before_refusal: float = SECONDS_BEFORE_REFUSAL,
+        on_waiting: Callable[[int], None] = lambda waiting: None,
     ) -> None:
         self._most, self._patience, self._before_refusal = most, patience, before_refusal
+        self._on_waiting = on_waiting
         self._places = float(most)
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.taken = 0
@@ -77,6 +85,7 @@ class Places:
             if not turn.done():
                 turn.set_result(None)
                 self.taken += 1
+        self._on_waiting(self.waiting)
 
     def _leave(self, turn: asyncio.Future[None]) -> None:
         """Go without a place, even where one was given in the same moment."""
@@ -84,7 +93,7 @@ class Places:
             self._waiting.remove(turn)
         elif not turn.cancelled():
             self.taken -= 1
-            self._call_in()
+        self._call_in()
 
     def _refusal(self) -> InputError:
         return InputError(

@@ -14,7 +14,7 @@ from amir.inference.engine.running import RunningEngine
 from amir.inference.engine.slices import ModelDescription, SliceAnswer, SliceRequest
 from serve.engine.metrics import EngineMetrics
 from serve.metrics import Metrics
-from serve.proxy import LOGGING
+from serve.proxy import WATCHED
 from serve.shared_metrics import SharedMetrics, metrics_folder
 
 NAME = "engine"
@@ -96,10 +96,7 @@ def engine_application(settings: ServeSettings) -> serve.Application:
             "num_gpus": replica.gpus,
             "runtime_env": {"env_vars": thread_environment(replica)},
         },
-        health_check_period_s=1,
-        health_check_timeout_s=15,
-        graceful_shutdown_timeout_s=30,
-        logging_config=LOGGING,
+        **WATCHED,
         **number,
     )
     return deployment.bind(settings.model_dump(mode="json"))

@@ -22,7 +22,7 @@ from serve.restoring.upload_kinds import HEAD_BYTES, kind_of, kinds_called
 _PREFIX = "amir-serve-"
 _LOCK = "lock"
 _WRITTEN_AT_ONCE = 2**20
-_LARGE = 16 * _WRITTEN_AT_ONCE
+_TRIMMED_BEYOND = 2**24
 
 
 class Workplace:
@@ -60,7 +60,9 @@ async def receive_upload(body: AsyncIterator[bytes], folder: Path, *, content_ty
             head = head or bytes(part[:HEAD_BYTES])
             size += len(part)
             await to_thread(_keep, part, file, digest)
-    if size > _LARGE:  # it came faster than it was written, so that much of it lay in memory
+    if (
+        size > _TRIMMED_BEYOND
+    ):  # it came faster than it was written, so that much of it lay in memory
         await to_thread(give_back_freed_memory)
     if not size:
         raise InputError("empty", "the request has no body; send the file as the body")

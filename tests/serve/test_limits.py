@@ -140,7 +140,7 @@ def busy(
     network = Brightened()
     folder = tmp_path_factory.mktemp("busy") / "uploads"
     limits = {"decode_processes": 1, "concurrent": 1}
-    waiting = {"batch": {"queue_seconds": 0.5}}
+    waiting = {"batch": {"queue_seconds": 2}}
     with running_app(folder, free_port(), engine_of(network), limits=limits, engine=waiting) as app:
         yield app, network
 
@@ -155,6 +155,21 @@ def test_one_more_than_there_are_places_is_told_to_come_again(busy):
         network.may_go_on.set()
     assert code_of(refused) == "overloaded"
     assert int(refused.headers["Retry-After"]) >= 1
+
+
+def test_a_request_in_line_is_counted_and_answered(busy):
+    app, network = busy
+    network.begun.clear()
+    network.may_go_on.clear()
+    with sent(app, array()):
+        assert network.begun.wait(timeout=20)
+        with sent(app, array()) as second:
+            metrics = f"{app.url}/metrics"
+            wait_until(lambda: "\namir_requests_waiting 1.0" in httpx.get(metrics).text)
+            network.may_go_on.set()
+            second.settimeout(20)
+            assert b" 200 " in second.recv(2**12).split(b"\r\n")[0]
+    assert "\namir_requests_waiting 0.0" in httpx.get(metrics).text
 
 
 def test_a_client_that_leaves_ends_its_work_and_leaves_nothing(busy):

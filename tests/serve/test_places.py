@@ -11,6 +11,12 @@ from amir.inference.engine.slices import OverloadedError
 from serve.boundary.places import IN_LINE, Places
 
 
+async def take(places: Places, called: list[str] | None = None, name: str = "") -> None:
+    async with places.place():
+        if called is not None:
+            called.append(name)
+
+
 def test_where_the_engine_refuses_there_are_fewer_places_until_it_takes_again():
     places = Places(8, patience=0.0)
 
@@ -18,37 +24,30 @@ def test_where_the_engine_refuses_there_are_fewer_places_until_it_takes_again():
         async with places.place():
             raise OverloadedError("three are waiting", 5.0)
 
-    async def succeed() -> None:
-        async with places.place():
-            pass
-
     assert places.free == 8
     for _ in range(3):
         with pytest.raises(OverloadedError):
             asyncio.run(overload())
     assert places.free == 4
     for _ in range(40):
-        asyncio.run(succeed())
+        asyncio.run(take(places))
     assert places.free == 8
 
 
 def test_those_who_wait_are_called_in_turn():
-    places, called = Places(1, patience=5.0), []
-
-    async def take(number: int) -> None:
-        async with places.place():
-            called.append((number, places.taken))
+    called, told = [], []
+    places = Places(1, patience=5.0, on_waiting=told.append)
+    names = [str(number) for number in range(IN_LINE)]
 
     async def in_line() -> None:
         async with asyncio.TaskGroup() as group, places.place():
-            for number in range(IN_LINE):
-                group.create_task(take(number))
+            for name in names:
+                group.create_task(take(places, called, name))
             await asyncio.sleep(0)
-            assert places.waiting == IN_LINE
+            assert told[-1] == IN_LINE
 
     asyncio.run(in_line())
-    assert called == [(number, 1) for number in range(IN_LINE)]
-    assert places.free == 1
+    assert (called, places.free, told[-1]) == (names, 1, 0)
 
 
 def test_who_has_waited_long_enough_is_refused():
@@ -68,17 +67,13 @@ def test_who_has_waited_long_enough_is_refused():
 def test_where_the_line_is_long_one_more_is_refused_without_standing_in_it():
     places = Places(1, patience=60.0, before_refusal=0.0)
 
-    async def take() -> None:
-        async with places.place():
-            pass
-
     async def one_too_many() -> None:
         async with asyncio.TaskGroup() as group, places.place():
             for _ in range(IN_LINE):
-                group.create_task(take())
+                group.create_task(take(places))
             await asyncio.sleep(0)
             with pytest.raises(InputError, match="4 wait for their place"):
-                await take()
+                await take(places)
 
     asyncio.run(one_too_many())
     assert places.free == 1
@@ -87,17 +82,15 @@ def test_where_the_line_is_long_one_more_is_refused_without_standing_in_it():
 def test_who_leaves_as_the_turn_comes_leaves_the_place_to_the_next():
     places, called = Places(1, patience=5.0), []
 
-    async def take(name: str) -> None:
-        async with places.place():
-            called.append(name)
-
     async def leave_at_the_door() -> None:
         async with places.place():
-            leaves = [asyncio.create_task(take(name)) for name in ("in line", "at the door")]
-            stays = asyncio.create_task(take("stays"))
+            first, second, stays = (
+                asyncio.create_task(take(places, called, name))
+                for name in ("in line", "at the door", "stays")
+            )
             await asyncio.sleep(0)
-            leaves[0].cancel()
-        leaves[1].cancel()  # its turn has come, and it does not know yet
+            first.cancel()
+        second.cancel()  # its turn has come, and it does not know yet
         await stays
 
     asyncio.run(leave_at_the_door())
